@@ -1,0 +1,248 @@
+"""Message shapes, credentials and the protocol version that hub and collector share.
+
+The only collector module that webapp may import. No I/O here: values in, values out. Times on the wire are RFC 3339 UTC
+with milliseconds and a `Z`; inside both programs they are integer milliseconds since 1970.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import jwt
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+PROTOCOL = 1
+"""Raised only when an old peer could misread a message; both sides ignore fields that they do not know."""
+
+EXPORT_DEFAULT_LIMIT = 100
+EXPORT_MAX_LIMIT = 5000
+DISCOVERY_PORTS = range(8001, 8006)
+CODE_ALPHABET = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
+"""No 0/O, 1/I/L, U: six of these are 729 million codes that read aloud without doubt."""
+CODE_LENGTH = 6
+TOKEN_LIFETIME_SECONDS = 60
+CLOCK_LEEWAY_SECONDS = 120
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class FileSession(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
+    """One stretch of work on one file. The first eighteen fields are required of a sender; `interop.md` 5.2 is the source.
+
+    `total_duration` is whole seconds of credited time; `active_segments` are half-open `[startMs, endMs)`, sorted and disjoint.
+    """
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    file_path: Annotated[str, Meta(max_length=4096)]
+    file_name: Annotated[str, Meta(max_length=1024)]
+    file_extension: Annotated[str, Meta(max_length=64)]
+    language: Annotated[str, Meta(max_length=128)]
+    project_name: Annotated[str, Meta(max_length=512)]
+    project_path: Annotated[str, Meta(max_length=4096)]
+    session_start_time: datetime
+    session_end_time: datetime | None
+    total_duration: Annotated[int, Meta(ge=0)]
+    lines_added: Annotated[int, Meta(ge=0)]
+    lines_deleted: Annotated[int, Meta(ge=0)]
+    lines_modified: Annotated[int, Meta(ge=0)]
+    characters_added: Annotated[int, Meta(ge=0)]
+    characters_deleted: Annotated[int, Meta(ge=0)]
+    characters_modified: Annotated[int, Meta(ge=0)]
+    total_edits: Annotated[int, Meta(ge=0)]
+    is_active: bool
+    editor: Annotated[str, Meta(max_length=128)] | None = None
+    platform: Annotated[str, Meta(max_length=64)] | None = None
+    schema_version: int = 0
+    device_id: str | None = None
+    revision: int = 0
+    changed_at: datetime | None = None
+    active_segments: list[tuple[int, int]] | UnsetType = UNSET
+    sources: list[str] = []
+    stats_quality: str = "none"
+    writes: Annotated[int, Meta(ge=0)] = 0
+    timezone: Annotated[str, Meta(max_length=64)] | None = None
+    utc_offset_minutes: int | None = None
+    branch: Annotated[str, Meta(max_length=512)] | None = None
+    category: Annotated[str, Meta(max_length=64)] | None = None
+    entity_type: str | None = None
+    machine_name: str | None = None
+    afk_seconds: int | None = None
+    ai: dict[str, str | int | float | None] | None = None
+    deleted: bool = False
+    superseded_by: str | None = None
+
+
+class Health(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
+    """Answer of `GET /api/health`. Everything in it is a claim until `proof` has been checked."""
+
+    status: Annotated[str, Meta(max_length=32)]
+    device_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    timestamp: str
+    version: str | None = None
+    protocol: int | None = None
+    paired: bool | None = None
+    name: Annotated[str, Meta(max_length=200)] | None = None
+    proof: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class ExportRequest(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of `POST /api/sessions/export`. `since` is exclusive and means *changed after*; `cursor` wins over it."""
+
+    since: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=EXPORT_MAX_LIMIT)] = EXPORT_DEFAULT_LIMIT
+    cursor: Annotated[str, Meta(max_length=512)] | None = None
+
+
+class ExportPage(msgspec.Struct, rename="camel", kw_only=True):
+    """One page of an export. Sessions stay raw JSON, so that one unreadable session cannot spoil the page."""
+
+    sessions: list[msgspec.Raw]
+    has_more: bool
+    last_sync_time: str
+    next_cursor: str | None = None
+    epoch: str | None = None
+    reset: bool = False
+
+
+class ClaimRequest(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /api/pair/claim`: what a collector says of itself when it redeems a pairing code."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=32)]
+    device_id: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    platform: Annotated[str, Meta(max_length=64)]
+    version: Annotated[str, Meta(max_length=32)]
+    port: Annotated[int, Meta(ge=1, le=65535)]
+
+
+class ClaimAnswer(msgspec.Struct, rename="camel", kw_only=True):
+    """The link that a claim made. `token` opens the hub for the collector, `pull_secret` is never sent again."""
+
+    device_id: str
+    token: str
+    pull_secret: str
+    poll_interval: int
+    hub_name: str
+
+
+class Command(msgspec.Struct, kw_only=True):
+    """One queued command in a poll's answer (snake_case as in seed 000, `expiresAt` as in the contract)."""
+
+    id: str
+    command_type: str
+    payload: dict[str, object]
+    expires_at: str | None = msgspec.field(name="expiresAt", default=None)
+
+
+class RelayedRequest(msgspec.Struct, kw_only=True):
+    """One request of the hub that travels over the collector's own poll."""
+
+    id: str
+    op: str
+    args: dict[str, object]
+    deadline: str
+
+
+class PollAnswer(msgspec.Struct, rename="camel", kw_only=True):
+    """Answer of `GET /api/collector/poll`. `settings` is there only when version or epoch differ from the caller's."""
+
+    settings_version: int
+    settings_epoch: str
+    commands: list[Command] = []
+    requests: list[RelayedRequest] = []
+    poll_interval: Annotated[int, Meta(ge=1, le=3600)] = 5
+    settings: dict[str, object] | UnsetType = UNSET
+
+
+class Heartbeat(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /api/collector/heartbeat`: how the collector is, and how far it is with the settings."""
+
+    status: dict[str, object]
+    applied_version: int = 0
+    apply_state: str = "applied"
+    apply_error: Annotated[str, Meta(max_length=2000)] | None = None
+
+
+def format_ms(ms: int) -> str:
+    """RFC 3339 UTC with milliseconds: `1767618000000` -> `2026-01-05T13:00:00.000Z`."""
+    moment = EPOCH + timedelta(milliseconds=ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def parse_ms(text: str) -> int:
+    """Milliseconds since 1970 of an RFC 3339 time, cut (not rounded); a time without a zone is UTC. ValueError if it is none."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return to_ms(moment)
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970 of an aware datetime, cut (not rounded)."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def now_ms() -> int:
+    """The wall clock in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def normalise_code(text: str) -> str:
+    """A pairing code as a person typed it -> as it was made: upper case, no dashes or spaces."""
+    return "".join(text.upper().split()).replace("-", "")
+
+
+def new_nonce() -> str:
+    """A fresh challenge for `GET /api/health?challenge=`."""
+    return secrets.token_urlsafe(24)
+
+
+def health_proof(pull_secret: str, nonce: str, device_id: str, port: int) -> str:
+    """What only the paired collector can answer to a nonce (contract, section 1, *Proof before secrets*)."""
+    message = f"muster-health-v1|{nonce}|{device_id}|{port}".encode()
+    digest = hmac.new(pull_secret.encode(), message, hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def is_health_proof(proof: str | None, pull_secret: str, nonce: str, device_id: str, port: int) -> bool:
+    """Whether `proof` answers `nonce`, compared in constant time."""
+    expected = health_proof(pull_secret, nonce, device_id, port)
+    return proof is not None and hmac.compare_digest(proof.encode(), expected.encode())
+
+
+def sign_call(pull_secret: str, device_id: str, path: str) -> str:
+    """The one-call JWT that the hub sends as a bearer token; `path` is the URL path without the query."""
+    now = int(time.time())
+    claims = {
+        "iss": "muster-hub",
+        "aud": device_id,
+        "sub": path,
+        "iat": now,
+        "exp": now + TOKEN_LIFETIME_SECONDS,
+        "jti": secrets.token_urlsafe(16),
+    }
+    return jwt.encode(claims, pull_secret, algorithm="HS256")
+
+
+def read_call(token: str, pull_secret: str, device_id: str, path: str) -> tuple[str, int]:
+    """`(jti, exp)` of a bearer token made by `sign_call`; the caller refuses a `jti` that it has seen.
+
+    Raises `jwt.InvalidTokenError` for a wrong key, algorithm, audience, path or time, or a life of more than a minute.
+    """
+    claims = jwt.decode(
+        token,
+        pull_secret,
+        algorithms=["HS256"],
+        audience=device_id,
+        issuer="muster-hub",
+        leeway=CLOCK_LEEWAY_SECONDS,
+        options={"require": ["iss", "aud", "sub", "iat", "exp", "jti"]},
+    )
+    if claims["sub"] != path or claims["exp"] - claims["iat"] > TOKEN_LIFETIME_SECONDS:
+        raise jwt.InvalidTokenError("made for another call")
+    return claims["jti"], claims["exp"]

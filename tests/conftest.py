@@ -1,0 +1,75 @@
+"""Fixtures for every test: a hub on a database of its own, three people, and clients that are signed in as them.
+
+The database is SQLite, or PostgreSQL when TEST_DATABASE=postgresql (TEST_DATABASE_URL names a server, else a private one starts).
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests import databases
+from webapp import create_app
+from webapp.config import Config, read_config
+from webapp.features.accounts.models import Account
+from webapp.features.accounts.service import create_account, sign_in
+
+
+@pytest.fixture(scope="session")
+def template_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[databases.Template]:
+    """A migrated, empty database that each test copies."""
+    with databases.make_template(tmp_path_factory.mktemp("database")) as template:
+        yield template
+
+
+@pytest.fixture
+def config(tmp_path: Path, template_database: databases.Template) -> Iterator[Config]:
+    """The configuration of a hub with a data directory and database of its own."""
+    data_dir = tmp_path / "hub"
+    with template_database.copy(tmp_path) as url:
+        made = read_config({"MUSTER_DATA_DIR": str(data_dir), "DATABASE_URL": url, "REDIS_URL": "unix:///nowhere.sock"})
+        yield dataclasses.replace(made, is_testing=True)
+    shutil.rmtree(data_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def app(config: Config) -> Iterator[Flask]:
+    """The hub, inside its app context."""
+    from webapp.extensions import db
+
+    app = create_app(config)
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def owner(app: Flask) -> Account:
+    """The person whose hub this is (an admin)."""
+    return create_account("owner", "correct horse battery", is_admin=True)
+
+
+@pytest.fixture
+def stranger(app: Flask) -> Account:
+    """Somebody with an account on the same hub who must see nothing of the owner's."""
+    return create_account("stranger", "another long password")
+
+
+@pytest.fixture
+def client_of(app: Flask) -> Callable[[Account | None], FlaskClient]:
+    """A browser signed in as an account (or as nobody): `client_of(owner).get("/")`."""
+
+    def make(account: Account | None = None) -> FlaskClient:
+        client = app.test_client()
+        if account is not None:
+            token = sign_in(account.id, user_agent="pytest", address="127.0.0.1")
+            with client.session_transaction() as browser:
+                browser["sid"] = token
+        return client
+
+    return make

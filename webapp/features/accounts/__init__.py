@@ -1,0 +1,1 @@
+"""People: accounts, passwords, browser sessions, API tokens."""

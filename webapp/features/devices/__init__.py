@@ -1,0 +1,1 @@
+"""Machines: pairing, links, where a collector is reached, how it is."""

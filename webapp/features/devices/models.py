@@ -1,0 +1,86 @@
+"""Devices, the links that pairing made, pairing codes, and collectors seen nearby."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, LargeBinary, String, Uuid
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.database import UtcDateTime
+from webapp.extensions import Model
+
+
+class Device(Model):
+    """The hub's record of one paired collector. `id` is the collector's own id, or one that the hub gave it."""
+
+    __tablename__ = "devices"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(16), default="collector")
+    platform: Mapped[str] = mapped_column(String(64), default="")
+    version: Mapped[str] = mapped_column(String(32), default="")
+    host: Mapped[str | None] = mapped_column(String(64))
+    port: Mapped[int | None]
+    endpoint_url: Mapped[str | None] = mapped_column(String(128))
+    endpoint_proven_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    is_identity_doubtful: Mapped[bool] = mapped_column(default=False)
+    settings_version: Mapped[int] = mapped_column(default=1)
+    settings_epoch: Mapped[str] = mapped_column(String(32))
+    last_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    clock_skew_ms: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    paired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    unpaired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether a collector still holds a link to this record."""
+        return self.kind == "collector" and self.paired_at is not None and self.unpaired_at is None
+
+
+class Link(Model):
+    """The credentials that one pairing made. The token is kept as a keyed hash; the pull secret is derived from the
+    hub's key, `id` and `salt`, so the database alone opens nothing."""
+
+    __tablename__ = "links"
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    salt: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    first_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    device: Mapped[Device] = relationship(lazy="joined")
+
+
+class PairingCode(Model):
+    """A code that one person made to pair one machine: ten minutes, one use, dead after five wrong tries."""
+
+    __tablename__ = "pairing_codes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    wrong_tries: Mapped[int] = mapped_column(default=0)
+    claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
+    link_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
+
+
+class Sighting(Model):
+    """A collector that discovery saw on this machine or its configured hosts; a claim, proven only by pairing."""
+
+    __tablename__ = "sightings"
+
+    url: Mapped[str] = mapped_column(String(128), primary_key=True)
+    device_id: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(200), default="")
+    version: Mapped[str] = mapped_column(String(32), default="")
+    is_paired: Mapped[bool] = mapped_column(default=False)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,1 @@
+"""The ledger of longer work: rows that people see, leases that keep them true."""

@@ -1,0 +1,1 @@
+"""What one person sees first: time, machines, work in progress, put together from the other features."""

@@ -1,0 +1,1 @@
+"""What was worked on: the pull, the stored file sessions, their totals."""

@@ -1,0 +1,1 @@
+"""Pure code on the standard library alone: clock, ids, paging, spans, text."""

@@ -1,0 +1,34 @@
+"""Index of every feature's models, for Alembic and the shell. No code."""
+
+from webapp.features.accounts.models import Account, ApiToken, BrowserSession
+from webapp.features.devices.models import Device, Link, PairingCode, Sighting
+from webapp.features.jobs.models import Job, JobEvent, ProcessBeat
+from webapp.features.sessions.models import (
+    DailyTotal,
+    HourlyTotal,
+    Pull,
+    PullState,
+    QuarantinedSession,
+    StaleDay,
+    StoredSession,
+)
+
+__all__ = [
+    "Account",
+    "ApiToken",
+    "BrowserSession",
+    "DailyTotal",
+    "Device",
+    "HourlyTotal",
+    "Job",
+    "JobEvent",
+    "Link",
+    "PairingCode",
+    "ProcessBeat",
+    "Pull",
+    "PullState",
+    "QuarantinedSession",
+    "Sighting",
+    "StaleDay",
+    "StoredSession",
+]
