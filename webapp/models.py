@@ -4,8 +4,9 @@ from webapp.features.accounts.models import Account, ApiToken, BrowserSession
 from webapp.features.devices.models import Device, Link, PairingCode, Sighting
 from webapp.features.jobs.models import Job, JobEvent, ProcessBeat
 from webapp.features.sessions.models import (
-    DailyTotal,
-    HourlyTotal,
+    CountedZone,
+    DayTotal,
+    KnownName,
     Pull,
     PullState,
     QuarantinedSession,
@@ -17,11 +18,12 @@ __all__ = [
     "Account",
     "ApiToken",
     "BrowserSession",
-    "DailyTotal",
+    "CountedZone",
+    "DayTotal",
     "Device",
-    "HourlyTotal",
     "Job",
     "JobEvent",
+    "KnownName",
     "Link",
     "PairingCode",
     "ProcessBeat",

@@ -1,12 +1,13 @@
 """Accounts and what proves that somebody is one: browser sessions and API tokens, kept as keyed hashes."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ForeignKey, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.database import UtcDateTime
 from webapp.extensions import Model
+from webapp.features.accounts.browser_names import describe_browser
 
 
 class Account(Model):
@@ -19,7 +20,13 @@ class Account(Model):
     password_hash: Mapped[str] = mapped_column(String(256))
     is_admin: Mapped[bool] = mapped_column(default=False)
     timezone: Mapped[str] = mapped_column(String(64), default="UTC")
+    is_timezone_chosen: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    @property
+    def is_authenticated(self) -> bool:
+        """What templates ask of `current_user`, which may also be nobody."""
+        return True
 
 
 class BrowserSession(Model):
@@ -33,10 +40,20 @@ class BrowserSession(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    is_kept: Mapped[bool] = mapped_column(default=False)
     user_agent: Mapped[str] = mapped_column(String(256), default="")
     address: Mapped[str] = mapped_column(String(64), default="")
 
     account: Mapped[Account] = relationship(lazy="joined")
+
+    @property
+    def title(self) -> str:
+        """Which browser it is, in words."""
+        return describe_browser(self.user_agent)
+
+    def is_alive(self, now: datetime, idle_limit: timedelta) -> bool:
+        """Whether the session still counts: not expired and, unless kept, not idle for longer than `idle_limit`."""
+        return now < self.expires_at and (self.is_kept or now - self.last_seen_at < idle_limit)
 
 
 class ApiToken(Model):

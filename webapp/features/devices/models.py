@@ -1,13 +1,20 @@
 """Devices, the links that pairing made, pairing codes, and collectors seen nearby."""
 
+import secrets
 import uuid
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Uuid
+from sqlalchemy import JSON, ForeignKey, LargeBinary, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.database import UtcDateTime
 from webapp.extensions import Model
+
+
+def new_settings_epoch() -> str:
+    """What tells one history of settings versions from another; it changes when a device is paired anew."""
+    return secrets.token_hex(8)
 
 
 class Device(Model):
@@ -17,7 +24,7 @@ class Device(Model):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
-    name: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(200))
     kind: Mapped[str] = mapped_column(String(16), default="collector")
     platform: Mapped[str] = mapped_column(String(64), default="")
     version: Mapped[str] = mapped_column(String(32), default="")
@@ -27,7 +34,12 @@ class Device(Model):
     endpoint_proven_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     is_identity_doubtful: Mapped[bool] = mapped_column(default=False)
     settings_version: Mapped[int] = mapped_column(default=1)
-    settings_epoch: Mapped[str] = mapped_column(String(32))
+    settings_epoch: Mapped[str] = mapped_column(String(32), default=new_settings_epoch)
+    applied_version: Mapped[int] = mapped_column(default=0)
+    apply_state: Mapped[str] = mapped_column(String(16), default="")
+    apply_error: Mapped[str | None] = mapped_column(String(2000))
+    reported_status: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    reported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     clock_skew_ms: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -42,12 +54,15 @@ class Device(Model):
 
 class Link(Model):
     """The credentials that one pairing made. The token is kept as a keyed hash; the pull secret is derived from the
-    hub's key, `id` and `salt`, so the database alone opens nothing."""
+    hub's key, `id` and `salt`, so the database alone opens nothing.
+
+    A revoked link outlives its device (`device` is then None), so that the collector is told to forget it.
+    """
 
     __tablename__ = "links"
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
-    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), index=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="SET NULL"), index=True, nullable=True)
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     salt: Mapped[bytes] = mapped_column(LargeBinary(32))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -58,7 +73,10 @@ class Link(Model):
 
 
 class PairingCode(Model):
-    """A code that one person made to pair one machine: ten minutes, one use, dead after five wrong tries."""
+    """A code that one person made to pair one machine: ten minutes, one use, killed by five wrong tries.
+
+    `claimed_by` is the id that the collector sent; `device_id` is the device that came of it.
+    """
 
     __tablename__ = "pairing_codes"
 
@@ -68,7 +86,9 @@ class PairingCode(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     wrong_tries: Mapped[int] = mapped_column(default=0)
+    killed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    claimed_by: Mapped[str | None] = mapped_column(String(64))
     device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
     link_id: Mapped[uuid.UUID | None] = mapped_column(Uuid)
 

@@ -15,7 +15,10 @@ FINISHED = ("succeeded", "failed", "cancelled")
 
 
 class Job(Model):
-    """One piece of longer work. `task` is the dotted function that a worker runs with the job's id."""
+    """One piece of longer work. `task` is the dotted function that a worker calls with the job's id and attempt.
+
+    `attempt` counts from 1. It moves on when a worker was lost, and fences off whatever the one before still writes.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -28,13 +31,14 @@ class Job(Model):
     device_id: Mapped[str | None] = mapped_column(String(64))
     type: Mapped[str] = mapped_column(String(64))
     task: Mapped[str] = mapped_column(String(128))
+    queue: Mapped[str] = mapped_column(String(16), default="jobs")
     title: Mapped[str] = mapped_column(String(200))
     args: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     status: Mapped[str] = mapped_column(String(16), default="queued")
     phase: Mapped[str] = mapped_column(String(200), default="")
     progress: Mapped[int] = mapped_column(default=0)
     progress_total: Mapped[int | None] = mapped_column(default=None)
-    attempt: Mapped[int] = mapped_column(default=0)
+    attempt: Mapped[int] = mapped_column(default=1)
     max_attempts: Mapped[int] = mapped_column(default=3)
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     is_cancel_asked: Mapped[bool] = mapped_column(default=False)
@@ -62,7 +66,7 @@ class JobEvent(Model):
     job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     kind: Mapped[str] = mapped_column(String(16))
-    attempt: Mapped[int] = mapped_column(default=0)
+    attempt: Mapped[int]
     message: Mapped[str] = mapped_column(String(500))
 
 

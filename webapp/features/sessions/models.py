@@ -5,25 +5,40 @@ Session times are integer milliseconds (`*_ms`): these tables are the hot path o
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, Date, ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import BigInteger, Date, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.database import UtcDateTime
 from webapp.extensions import Model
 
+LONG_MS = 4 * 3_600_000
+"""Sessions that last longer have an index of their own, so that a day finds those that began long before it."""
+EVERY_DEVICE = ""
+"""Stands for all devices together in `DayTotal.device_id`."""
+
 
 class StoredSession(Model):
-    """One file session of one device. `record` is the JSON as received; the columns are what queries need of it."""
+    """One file session of one device. `record` is the JSON as received; the columns are what queries need of it.
+
+    `segments` is what `segments.pack` made of the credited time. `rank` says who is believed when sources differ.
+    """
 
     __tablename__ = "file_sessions"
     __table_args__ = (
-        Index("ix_file_sessions_started", "started_ms"),
+        Index("ix_file_sessions_account_started", "account_id", "started_ms"),
         Index("ix_file_sessions_device_started", "device_id", "started_ms"),
-        {"sqlite_with_rowid": False},
+        Index(
+            "ix_file_sessions_long",
+            "account_id",
+            "ended_ms",
+            sqlite_where=text(f"ended_ms - started_ms > {LONG_MS}"),
+            postgresql_where=text(f"ended_ms - started_ms > {LONG_MS}"),
+        ),
     )
 
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[int]
     changed_ms: Mapped[int] = mapped_column(BigInteger)
     started_ms: Mapped[int] = mapped_column(BigInteger)
     ended_ms: Mapped[int] = mapped_column(BigInteger)
@@ -33,14 +48,24 @@ class StoredSession(Model):
     file_path: Mapped[str] = mapped_column(String(4096))
     is_active: Mapped[bool]
     is_deleted: Mapped[bool]
+    is_agent: Mapped[bool]
     rank: Mapped[int]
+    pull_id: Mapped[int | None]
     segments: Mapped[bytes] = mapped_column(LargeBinary)
     record: Mapped[bytes] = mapped_column(LargeBinary)
-    pull_id: Mapped[int | None]
+
+    @property
+    def kind(self) -> str:
+        """`human`, or `agent` for time that is counted beside a person's."""
+        return "agent" if self.is_agent else "human"
 
 
 class PullState(Model):
-    """Where the pull of one device stands: cursor, lease, back-off. One row per device, changed only by the puller."""
+    """Where the pull of one device stands: cursor, lease, back-off. One row per device, changed only by the puller.
+
+    `is_resetting` holds from the page that said `reset` to the last page of that restart: until then the collector's
+    rows replace ours unconditionally. `last_sync_time` is where a plain collector is asked to go on.
+    """
 
     __tablename__ = "pull_states"
     __table_args__ = (Index("ix_pull_states_due", "due_at"),)
@@ -49,6 +74,7 @@ class PullState(Model):
     cursor: Mapped[str | None] = mapped_column(String(512))
     epoch: Mapped[str | None] = mapped_column(String(128))
     last_sync_time: Mapped[str | None] = mapped_column(String(40))
+    is_resetting: Mapped[bool] = mapped_column(default=False)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     failures: Mapped[int] = mapped_column(default=0)
     attempt: Mapped[int] = mapped_column(default=0)
@@ -82,13 +108,17 @@ class Pull(Model):
 
 
 class QuarantinedSession(Model):
-    """A session that could not be accepted, kept with the reason so that it never blocks the others."""
+    """A session that could not be accepted, kept with the reason so that it never blocks the others.
+
+    It leaves when an acceptable version of the same session arrives.
+    """
 
     __tablename__ = "quarantined_sessions"
     __table_args__ = (Index("ix_quarantined_sessions_device", "device_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
+    session_id: Mapped[str | None] = mapped_column(String(64))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     reason: Mapped[str] = mapped_column(String(500))
     record: Mapped[str] = mapped_column(Text)
@@ -96,44 +126,52 @@ class QuarantinedSession(Model):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class DailyTotal(Model):
-    """Credited milliseconds of one local day of an account, by device, project, language and kind.
+class DayTotal(Model):
+    """What one local day of an account adds up to, for one device or, under EVERY_DEVICE, for all.
 
-    `ms` partitions the union over all devices (sums never count an instant twice); `device_ms` partitions the device's own.
+    All devices together partition the union of their time, so that no instant counts twice; a device's own row
+    partitions its own. `detail` is a `day_details.DayDetail`: shares by project and language, hours, devices.
     """
 
-    __tablename__ = "daily_totals"
+    __tablename__ = "day_totals"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
-    day: Mapped[date] = mapped_column(Date, primary_key=True)
     device_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    project: Mapped[str] = mapped_column(String(512), primary_key=True)
-    language: Mapped[str] = mapped_column(String(128), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
-    ms: Mapped[int] = mapped_column(BigInteger)
-    device_ms: Mapped[int] = mapped_column(BigInteger)
-
-
-class HourlyTotal(Model):
-    """The same by local hour (0 to 23), without project and language: the picture of when."""
-
-    __tablename__ = "hourly_totals"
-    __table_args__ = ({"sqlite_with_rowid": False},)
-
-    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
-    hour: Mapped[int] = mapped_column(primary_key=True)
-    device_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
     ms: Mapped[int] = mapped_column(BigInteger)
-    device_ms: Mapped[int] = mapped_column(BigInteger)
+    agent_ms: Mapped[int] = mapped_column(BigInteger)
+    detail: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class StaleDay(Model):
-    """A local day whose totals must be counted again, written in the transaction that changed its sessions."""
+    """A local day whose totals must be counted again, written in the transaction that changed its sessions.
+
+    `stamp` changes with every such transaction, so that a count of what was read before it is not taken for the newest.
+    """
 
     __tablename__ = "stale_days"
 
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
+    stamp: Mapped[int] = mapped_column(BigInteger)
+
+
+class CountedZone(Model):
+    """The time zone in which an account's totals were counted; another one means counting all again."""
+
+    __tablename__ = "counted_zones"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    zone: Mapped[str] = mapped_column(String(64))
+
+
+class KnownName(Model):
+    """A project or language that an account's sessions name, in the order in which they first came."""
+
+    __tablename__ = "known_names"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    name: Mapped[str] = mapped_column(String(512), primary_key=True)
+    number: Mapped[int]

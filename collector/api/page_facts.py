@@ -1,0 +1,141 @@
+"""What the page shows, made ready: states in words, moments as ages, paths as people write them."""
+
+from dataclasses import dataclass
+
+import tzlocal
+
+from collector import __version__, wire
+from collector.history import IMPORTED_AT
+from collector.link.pairing import machine_name
+from collector.paths import short_path
+from collector.running import Running
+from collector.status import WAKATIME_PATH
+from collector.store import Link
+from collector.words import ago, count, duration
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time for the page: exact, and as its age."""
+
+    iso: str
+    ago: str
+
+
+@dataclass(frozen=True)
+class HubState:
+    """How the link does, as level (ok, late, problem, off), word and sentence."""
+
+    level: str
+    word: str
+    sentence: str
+    answered_at: Moment | None = None
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """How a source does."""
+
+    name: str
+    level: str
+    word: str
+    sentence: str
+    last_at: Moment | None = None
+    can_import: bool = False
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A watched folder; `trouble` says why it is not being watched now."""
+
+    id: int
+    path: str
+    trouble: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything on the page."""
+
+    name: str
+    version: str
+    link: Link | None
+    paired_at: Moment | None
+    hub: HubState
+    today: str
+    sessions: str
+    sources: list[SourceState]
+    folders: list[Folder]
+    api_url: str
+    api_key: str
+
+
+def read_facts(running: Running) -> Facts:
+    """The page's content at this moment."""
+    store, link = running.store, running.store.find_link()
+    folders = read_folders(running)
+    return Facts(
+        name=machine_name(),
+        version=__version__,
+        link=link,
+        paired_at=None if link is None else moment(link.paired_at_ms),
+        hub=read_hub_state(running, link),
+        today=duration(store.today_seconds(tzlocal.get_localzone())),
+        sessions=f"{store.count_sessions():,}",
+        sources=[read_files(running, folders), read_editors(running), read_history(running)],
+        folders=folders,
+        api_url=running.config.url(running.port) + WAKATIME_PATH,
+        api_key=store.wakatime_key(),
+    )
+
+
+def read_hub_state(running: Running, link: Link | None) -> HubState:
+    """The head's state."""
+    poller = running.poller
+    if link is None:
+        return HubState("off", "Not paired", "This machine records already, and keeps it here until you pair it.")
+    answered_at = moment(poller.last_answer_ms)
+    if poller.trouble is not None:
+        waiting = "Nothing is lost: it waits here, and this collector tries again by itself."
+        return HubState("late", "Paired, but out of touch", f"{poller.trouble} {waiting}", answered_at)
+    if answered_at is None:
+        return HubState("ok", "Paired", f"Asking {link.hub_name} for the first time.")
+    return HubState("ok", "Paired", f"In touch with {link.hub_name}.", answered_at)
+
+
+def read_files(running: Running, folders: list[Folder]) -> SourceState:
+    """The file system source."""
+    last_at = moment(running.store.last_observation_ms("filesystem"))
+    if not folders:
+        return SourceState("Saved files", "off", "No folder", "Add a folder below.", last_at)
+    missing = sum(1 for folder in folders if folder.trouble)
+    if missing == len(folders):
+        return SourceState("Saved files", "late", "Waiting", "None of the folders is there now.", last_at)
+    sentence = f"Watching {count(len(folders) - missing, 'folder')}."
+    return SourceState("Saved files", "late" if missing else "ok", "Watching", sentence, last_at)
+
+
+def read_editors(running: Running) -> SourceState:
+    """The WakaTime source."""
+    last = running.store.find_last_observation("wakatime")
+    if last is None:
+        return SourceState("Editors", "off", "Nothing yet", "Connect your editor below for exact times.")
+    return SourceState("Editors", "ok", "Listening", f"{last.editor} reported last.", moment(last.at_ms))
+
+
+def read_history(running: Running) -> SourceState:
+    """The commit histories, read on request."""
+    history, store = running.history, running.store
+    imported_at = store.get_meta(IMPORTED_AT)
+    if history.is_running:
+        return SourceState("Commit history", "ok", "Reading", "Looking through your commits of the last 90 days.")
+    if imported_at is None:
+        offer = "Your commits of the last 90 days can stand for past sessions, marked as an estimate."
+        return SourceState("Commit history", "off", "Not imported", history.trouble or offer, can_import=True)
+    done = f"Imported {ago(int(imported_at))}."
+    return SourceState("Commit history", "late" if history.trouble else "ok", "Imported", history.trouble or done)
+
+
+def moment(ms: int | None) -> Moment | None:
+    """A time in milliseconds for the page."""
+    return None if ms is None else Moment(wire.format_ms(ms), ago(ms))

@@ -1,0 +1,119 @@
+"""The daemon: takes the directory, starts every part, waits for the end, and stops every part within five seconds."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from collector import __version__, lifeline
+from collector.api import create_app
+from collector.config import Config
+from collector.deriver import Deriver
+from collector.history import HistoryImport
+from collector.invocation import command
+from collector.link.poller import Poller
+from collector.lock import DirectoryLock
+from collector.running import Running
+from collector.serving import Server, listen
+from collector.sources.filesystem import FilesystemSource
+from collector.status import report
+from collector.store import Store
+
+DAEMON_PORT = "daemon_port"
+"""Where the daemon that has the directory listens; of use to nobody without the lock."""
+
+STOP_SECONDS = 4.0
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, store: Store) -> None:
+    """Runs until SIGTERM, SIGINT or the end of the parent. AlreadyRunning or NoFreePort if it cannot start."""
+    with DirectoryLock(config.directory):
+        store.delete_meta(DAEMON_PORT)
+        daemon = Daemon(config, store)
+        try:
+            daemon.run()
+        finally:
+            store.delete_meta(DAEMON_PORT)
+            store.close()
+
+
+class Daemon:
+    """One running collector: its parts, and a thread for each that needs one."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
+        bound = listen(prefer_port(config, store.get_meta("port")))
+        self.port: int = bound.getsockname()[1]
+        deriver = Deriver(store)
+        self.running = Running(
+            config=config,
+            store=store,
+            port=self.port,
+            deriver=deriver,
+            filesystem=FilesystemSource(store, store.list_paths(), deriver.wake),
+            poller=Poller(store, lambda: report(self.running), deriver.wake),
+            history=HistoryImport(store, deriver.wake),
+        )
+        self._server = Server(create_app(self.running), bound)
+
+    def run(self) -> None:
+        """Starts, waits, stops."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ended.set())
+        lifeline.hold(self._ended.set)
+        self._start()
+        try:
+            while not self._ended.wait(60):
+                pass
+        finally:
+            self._stop(time.monotonic() + STOP_SECONDS)
+
+    def _start(self) -> None:
+        store, url = self.running.store, self.running.config.url(self.port)
+        store.set_meta("port", str(self.port))
+        self._launch("server", self._server.run)
+        store.set_meta(DAEMON_PORT, str(self.port))
+        self._launch("deriver", self.running.deriver.run)
+        self.running.filesystem.start()
+        self._launch("poller", self.running.poller.run)
+        log.info("Muster collector %s listens on %s. Its page: %s", __version__, url, command("open"))
+
+    def _launch(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=self._guard, args=(name, work), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guard(self, name: str, work: Callable[[], None]) -> None:
+        """A part that fails ends the collector: whoever started it starts it again, whole."""
+        try:
+            work()
+        except Exception:
+            log.exception("The %s failed", name)
+        if not self._ended.is_set():
+            log.error("The %s has ended; so does the collector.", name)
+            self._ended.set()
+
+    def _stop(self, deadline: float) -> None:
+        log.info("Stopping.")
+        for stop in (self._server.stop, self.running.poller.stop, self.running.deriver.stop):
+            stop()
+        ending = threading.Thread(target=self.running.filesystem.stop, name="filesystem end", daemon=True)
+        ending.start()
+        for thread in (ending, *self._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        late = [thread.name for thread in (ending, *self._threads) if thread.is_alive()]
+        if late:
+            log.warning("Not waiting any longer for: %s.", ", ".join(late))
+
+
+def prefer_port(config: Config, last: str | None) -> Config:
+    """The configuration with the port of the last time first: editors have it in their settings."""
+    if last is None or int(last) not in config.ports:
+        return config
+    port = int(last)
+    return replace(config, ports=(port, *(other for other in config.ports if other != port)))

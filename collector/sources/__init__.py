@@ -1,0 +1,1 @@
+"""Where observations come from, one sibling module for each source."""

@@ -1,0 +1,1 @@
+"""Observations in, file sessions out: pure and replayable."""

@@ -1,0 +1,123 @@
+"""What a paired collector calls, and the one answer on which it forgets its link."""
+
+import time
+
+import pytest
+from flask import Flask
+
+from tests.api.conftest import Caller, Machine
+from webapp.blueprints.api import poll as short_road
+from webapp.extensions import db
+from webapp.features.devices.models import Device
+from webapp.features.devices.service import flush_seen, unpair_device
+
+SHORT = "/api/collector/poll?version={}&epoch={}"
+
+
+def settled(machine: Machine) -> str:
+    """The address of a poll by a collector that has the newest settings."""
+    told = machine.caller.get("/api/collector/poll").json
+    assert told is not None
+    return SHORT.format(told["settingsVersion"], told["settingsEpoch"])
+
+
+def test_first_poll_brings_the_settings_and_the_next_does_not(machine: Machine) -> None:
+    first = machine.caller.get("/api/collector/poll")
+    assert first.status_code == 200
+    assert first.json is not None
+    assert isinstance(first.json["settings"], dict)
+    assert (first.json["commands"], first.json["requests"]) == ([], [])
+    assert first.json["pollInterval"] in (1, 5)
+    again = machine.caller.get(settled(machine))
+    assert again.json is not None
+    assert "settings" not in again.json
+
+
+@pytest.mark.parametrize(("version", "epoch"), [(0, ""), (10**9, ""), (1, "another-epoch")])
+def test_poll_that_is_ahead_or_of_another_epoch_gets_the_whole_document(
+    machine: Machine, version: int, epoch: str
+) -> None:
+    answer = machine.caller.get(SHORT.format(version, epoch))
+    assert answer.json is not None
+    assert "settings" in answer.json
+
+
+def test_both_roads_give_the_same_answer_and_headers(machine: Machine) -> None:
+    address = settled(machine)
+    short = machine.caller.get(address)
+    long = machine.caller.get(address, headers={"X-Request-ID": "long-road-1"})
+    assert long.headers["X-Request-ID"] == "long-road-1"
+    assert short.data == long.data
+    ignored = {"X-Request-ID", "Content-Length"}
+    assert {k: v for k, v in short.headers if k not in ignored} == {k: v for k, v in long.headers if k not in ignored}
+
+
+def test_settled_poll_does_not_reach_flask(app: Flask, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = settled(machine)
+    assert machine.caller.get(address).status_code == 200
+    monkeypatch.setattr(app, "full_dispatch_request", lambda: pytest.fail("the long road"))
+    assert machine.caller.get(address).status_code == 200
+
+
+def test_poll_is_noted_as_a_sign_of_life(machine: Machine) -> None:
+    assert machine.caller.get(settled(machine)).status_code == 200
+    flush_seen()
+    device = db.session.get_one(Device, machine.id)
+    assert device.last_seen_at is not None
+
+
+def test_revoked_token_is_dead_within_a_second_on_the_short_road(app: Flask, machine: Machine) -> None:
+    address = settled(machine)
+    assert machine.caller.get(address).status_code == 200
+    account_id = db.session.get_one(Device, machine.id).account_id
+    unpair_device(account_id, machine.id)
+    time.sleep(short_road.KNOWN_SECONDS + 0.05)
+    answer = machine.caller.get(address)
+    assert short_road.KNOWN_SECONDS < 1
+    assert answer.status_code == 401
+    assert answer.json is not None
+    assert answer.json["code"] == "device_revoked"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 400),
+        ({"Content-Encoding": "gzip"}, 415),
+        ({"Authorization": "Bearer"}, 401),
+        ({"Authorization": "Bearer "}, 401),
+        ({"Authorization": "Basic YTpi"}, 401),
+        ({"Authorization": "Bearer mct_guess"}, 401),
+    ],
+)
+def test_short_road_refuses_what_the_long_one_refuses(machine: Machine, headers: dict[str, str], status: int) -> None:
+    address = settled(machine)
+    assert machine.caller.get(address).status_code == 200
+    answer = machine.caller.get(address, headers=headers)
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+
+
+def test_unknown_token_is_not_told_to_forget_its_link(app: Flask) -> None:
+    answer = Caller(app.test_client(), "mct_nobody").get("/api/collector/poll")
+    assert answer.status_code == 401
+    assert answer.json is not None
+    assert answer.json["code"] == "bad_token"
+
+
+def test_heartbeat_is_accepted(machine: Machine) -> None:
+    told = {"status": {"queues": {"sessions": 3}}, "appliedVersion": 1, "applyState": "applied"}
+    assert machine.caller.post("/api/collector/heartbeat", json=told).status_code == 204
+
+
+def test_unpairing_ends_the_link_at_once_on_the_long_road(machine: Machine) -> None:
+    assert machine.caller.post("/api/collector/unpair").status_code == 204
+    answer = machine.caller.post("/api/collector/unpair")
+    assert answer.status_code == 401
+    assert answer.json is not None
+    assert answer.json["code"] == "device_revoked"
+
+
+def test_person_is_no_collector(script: Caller) -> None:
+    assert script.get("/api/collector/poll").status_code == 403
+    assert script.post("/api/collector/unpair").status_code == 403

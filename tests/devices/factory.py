@@ -1,0 +1,34 @@
+"""Paired machines for tests, made the way people make them."""
+
+import uuid
+from typing import Any
+
+from collector import wire
+from webapp.features.devices import service as devices
+from webapp.features.devices.models import Device
+
+LOOPBACK = "127.0.0.1"
+
+
+def make_claim(code: str, **changes: Any) -> wire.ClaimRequest:
+    """What a collector says when it redeems `code`."""
+    told: dict[str, Any] = {
+        "code": code,
+        "device_id": str(uuid.uuid4()),
+        "name": "studio",
+        "platform": "linux",
+        "version": "0.1.0",
+        "port": 8001,
+    }
+    return wire.ClaimRequest(**(told | changes))
+
+
+def pair(account_id: int, *, address: str = LOOPBACK, **changes: Any) -> wire.ClaimAnswer:
+    """A machine of the account, paired now; `changes` are fields of its claim."""
+    _, code = devices.create_code(account_id)
+    return devices.claim_code(make_claim(code, **changes), address=address)
+
+
+def add_device(account_id: int, **changes: Any) -> Device:
+    """The same, as the hub's record of it."""
+    return devices.get_device(account_id, pair(account_id, **changes).device_id)

@@ -1,0 +1,1 @@
+"""The pages, and a sample hub to look at them with."""

@@ -1,0 +1,74 @@
+"""What happens by the clock: rings for due pulls and discovery, the janitor, the sign of life, the pruning."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flask import Flask
+
+from webapp.extensions import db
+from webapp.features.jobs import janitor, service
+from webapp.features.jobs.running import worker_name
+from webapp.features.sessions.pruning import prune_pulls
+
+LONGEST_PAUSE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Chore:
+    """One thing to do every so often. While it fails it is tried less often, so that the log stays readable."""
+
+    every_seconds: float
+    do: Callable[[], object]
+    due_at: float = field(default=float("-inf"))
+    failures: int = 0
+
+    def run_if_due(self, now: float) -> None:
+        """Does it if its time has come (`now` on the monotonic clock)."""
+        if now < self.due_at:
+            return
+        try:
+            self.do()
+            self.failures = 0
+        except Exception:  # one failing chore must not stop the others, whatever it is
+            self.failures += 1
+            log.exception("%s failed", getattr(self.do, "__name__", self.do))
+        finally:
+            db.session.remove()
+        self.due_at = now + min(self.every_seconds * 2**self.failures, max(self.every_seconds, LONGEST_PAUSE_SECONDS))
+
+
+def say_alive() -> None:
+    """The scheduler's sign of life."""
+    service.beat(worker_name(), "scheduler")
+
+
+def make_chores() -> list[Chore]:
+    """Everything that the clock does. Two clocks do no harm: each chore finds done what the other did."""
+    from webapp.features.devices.tasks import ring_discovery
+    from webapp.features.sessions.tasks import ring_due_pulls
+
+    return [
+        Chore(10, say_alive),
+        Chore(5, janitor.tidy),
+        Chore(1, ring_due_pulls),
+        Chore(1, ring_discovery),
+        Chore(3600, janitor.prune_finished),
+        Chore(3600, prune_pulls),
+    ]
+
+
+def tick(app: Flask, chores: list[Chore]) -> None:
+    """Does what is due."""
+    for chore in chores:
+        with app.app_context():
+            chore.run_if_due(time.monotonic())
+
+
+def say_goodbye(app: Flask) -> None:
+    """Takes the sign of life back at an orderly end."""
+    with app.app_context():
+        service.end_beat(worker_name())

@@ -1,0 +1,129 @@
+"""How RQ runs our tasks, and only ours: in the app's context, in a work-horse that cannot outlive its worker."""
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import os
+import re
+import signal
+import socket
+import time
+from typing import Any
+
+from flask import Flask, current_app
+from rq import Queue, Worker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.timeouts import UnixSignalDeathPenalty
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp import queue
+from webapp.config import current_config
+from webapp.errors import MusterError
+from webapp.extensions import db
+from webapp.features import LADDER
+from webapp.features.jobs import service
+from webapp.features.jobs.running import NotClaimed
+from webapp.processes import lifeline
+
+TASK_NAME = re.compile(r"webapp\.features\.[a-z_]+\.tasks\.[a-z][a-z_]*")
+IDLE_SECONDS = 15
+MONITOR_SECONDS = 10
+
+log = logging.getLogger(__name__)
+
+
+class TookTooLong(MusterError):
+    """A task ran past its time limit."""
+
+    code = "timeout"
+
+
+class NotATask(Exception):
+    """Somebody wrote a message into Redis that names something else than a task of the hub."""
+
+
+class TimeLimit(UnixSignalDeathPenalty):
+    """RQ's alarm, with a sentence for the ledger."""
+
+    def handle_death_penalty(self, signum: int, frame: object) -> None:  # noqa: ARG002
+        raise TookTooLong(f"It took longer than {self._timeout} seconds and was stopped.")
+
+
+class TaskJob(Job):
+    """One ring of the doorbell. An attempt that is no longer there to be run is no error: it has been done."""
+
+    def _execute(self) -> Any:
+        if not TASK_NAME.fullmatch(self.func_name or ""):
+            raise NotATask(str(self.func_name))
+        with current_app.app_context():
+            try:
+                return super()._execute()
+            except NotClaimed as stale:
+                log.info("nothing to do: %s", stale)
+                return None
+
+
+class LedgerWorker(Worker):
+    """Forks a work-horse per job; both die with the process above them, and neither shares a database connection."""
+
+    job_class = TaskJob
+    death_penalty_class = TimeLimit
+    max_connection_wait_time = 5.0
+    _beaten_at = float("-inf")
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """The child after the fork."""
+        lifeline.die_with_parent(signal.SIGKILL)
+        if os.getppid() != self.pid:
+            os._exit(1)
+        db.engine.dispose(close=False)
+        super().main_work_horse(job, queue)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """RQ's own sign of life, and ours."""
+        super().heartbeat(timeout, pipeline)
+        if not self.is_horse and time.monotonic() - self._beaten_at >= MONITOR_SECONDS:
+            self._beaten_at = time.monotonic()
+            self._in_database(service.beat, self.name, "worker")
+
+    def teardown(self) -> None:
+        """The worker's orderly end."""
+        self._in_database(service.end_beat, self.name)
+        super().teardown()
+
+    def _in_database(self, write: Any, *args: str) -> None:
+        """Writes and lets go of the connection: a fork must not find one open."""
+        try:
+            write(*args)
+        except SQLAlchemyError as error:
+            log.warning("could not write a sign of life: %s", error)
+        finally:
+            db.session.remove()
+            db.engine.dispose()
+
+
+def run_queue(app: Flask, name: str) -> None:
+    """Works on one queue until it is told to stop. Only one: with two, RQ can lose a job between them."""
+    with app.app_context():
+        preload_tasks()
+        client = queue.connect(current_config())
+        worker = LedgerWorker(
+            [queue.open_queue(client, name)],
+            name=f"{socket.gethostname()}:{os.getpid()}:{name}",
+            connection=client,
+            serializer=JSONSerializer,
+            worker_ttl=IDLE_SECONDS + 15,
+            job_monitoring_interval=MONITOR_SECONDS,
+        )
+        worker.work(logging_level="WARNING")
+
+
+def preload_tasks() -> None:
+    """Imports every feature's tasks now, so that a work-horse need not."""
+    for feature in LADDER:
+        name = f"webapp.features.{feature}.tasks"
+        with contextlib.suppress(ModuleNotFoundError):
+            if importlib.util.find_spec(name):
+                importlib.import_module(name)
