@@ -1,16 +1,16 @@
 """The daemon: takes the directory, starts every part, waits for the end, and stops every part within five seconds."""
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from collector import __version__, lifeline
+from collector import __version__
 from collector.api import create_app
 from collector.config import Config
 from collector.deriver import Deriver
+from collector.ending import End
 from collector.history import HistoryImport
 from collector.invocation import command
 from collector.link.poller import Poller
@@ -18,11 +18,8 @@ from collector.lock import DirectoryLock
 from collector.running import Running
 from collector.serving import Server, listen
 from collector.sources.filesystem import FilesystemSource
-from collector.status import report
+from collector.status import DAEMON_PORT, report
 from collector.store import Store
-
-DAEMON_PORT = "daemon_port"
-"""Where the daemon that has the directory listens; of use to nobody without the lock."""
 
 STOP_SECONDS = 4.0
 
@@ -45,7 +42,7 @@ class Daemon:
     """One running collector: its parts, and a thread for each that needs one."""
 
     def __init__(self, config: Config, store: Store) -> None:
-        self._ended = threading.Event()
+        self._end = End()
         self._threads: list[threading.Thread] = []
         bound = listen(prefer_port(config, store.get_meta("port")))
         self.port: int = bound.getsockname()[1]
@@ -63,13 +60,11 @@ class Daemon:
 
     def run(self) -> None:
         """Starts, waits, stops."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._ended.set())
-        lifeline.hold(self._ended.set)
+        self._end.on_signals()
+        self._end.on_parent()
         self._start()
         try:
-            while not self._ended.wait(60):
-                pass
+            self._end.wait()
         finally:
             self._stop(time.monotonic() + STOP_SECONDS)
 
@@ -94,9 +89,9 @@ class Daemon:
             work()
         except Exception:
             log.exception("The %s failed", name)
-        if not self._ended.is_set():
+        if not self._end.is_called:
             log.error("The %s has ended; so does the collector.", name)
-            self._ended.set()
+            self._end.call()
 
     def _stop(self, deadline: float) -> None:
         log.info("Stopping.")

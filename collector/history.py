@@ -46,7 +46,7 @@ class HistoryImport:
 
 
 def read_history(store: Store) -> int:
-    """Imports from all repositories under the watched paths, and notes that it was done. The number of new observations."""
+    """Imports from all repositories under the watched paths, notes that it was done, and returns how many are new."""
     added = import_history(store, [Path(path.path) for path in store.list_paths()])
     store.set_meta(IMPORTED_AT, str(wire.now_ms()))
     return added

@@ -9,6 +9,8 @@ from collector.running import Running
 from collector.store import Store, find_meta
 
 WAKATIME_PATH = "/api/v1"
+DAEMON_PORT = "daemon_port"
+"""Where the daemon that has the directory notes its port: believed only while the directory's lock is taken."""
 
 
 def describe(store: Store, config: Config, running: Running | None = None) -> dict[str, object]:

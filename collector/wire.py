@@ -163,7 +163,7 @@ class Heartbeat(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fie
     """Body of `POST /api/collector/heartbeat`: how the collector is, and how far it is with the settings."""
 
     status: dict[str, object]
-    applied_version: int = 0
+    applied_version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     apply_state: str = "applied"
     apply_error: Annotated[str, Meta(max_length=2000)] | None = None
 

@@ -90,7 +90,7 @@ class Dripping(Squatter):
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
         else:
             handler.send_response(200)
-            handler.send_header("Content-Length", "100000")
+            handler.send_header("Content-Length", "10000")
             handler.end_headers()
         while True:
             handler.wfile.write(b" ")

@@ -136,13 +136,20 @@ def test_nothing_is_left_for_later(path: Path) -> None:
 @pytest.mark.parametrize("path", modules("webapp"), ids=name_of)
 def test_rows_are_stored_the_fast_way(path: Path) -> None:
     """`.values([...])` compiles a bind per cell, nine times slower than rows as the second argument."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            is_list = any(isinstance(argument, ast.List | ast.ListComp | ast.Starred) for argument in node.args)
-            assert not (node.func.attr == "values" and is_list), f"{path}:{node.lineno} .values([...])"
-            assert not (node.func.attr == "merge" and "session" in ast.unparse(node.func.value)), (
-                f"{path}:{node.lineno}"
-            )
+    tree = ast.parse(path.read_text())
+    for call in calls(tree, "values"):
+        lists = (ast.List, ast.ListComp, ast.Starred)
+        assert not any(isinstance(argument, lists) for argument in call.args), f"{path}:{call.lineno} .values([...])"
+    for loop in (node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While | ast.ListComp)):
+        for call in calls(loop, "merge"):
+            assert "session" not in ast.unparse(call.func), f"{path}:{call.lineno} merge in a loop"
+
+
+def calls(tree: ast.AST, method: str) -> Iterator[ast.Call]:
+    """Every call of a method of this name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method:
+            yield node
 
 
 def test_the_programs_are_short() -> None:

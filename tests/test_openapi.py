@@ -35,8 +35,9 @@ def test_every_call_says_who_may_and_what_can_go_wrong(document: dict[str, Any])
 
 
 def test_document_points_only_at_what_it_contains(document: dict[str, Any]) -> None:
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
-    assert set(find_references(document)) <= known
+    parts = document["components"]
+    known = {f"#/components/{kind}/{name}" for kind in ("schemas", "responses") for name in parts[kind]}
+    assert set(find_references(document)) == known
     assert document["openapi"] == "3.1.0"
 
 

@@ -76,6 +76,11 @@ def test_a_poll_stands_on_the_root_that_it_replaces(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
+def test_no_form_is_fetched_with_its_token_in_the_address(name: str) -> None:
+    assert not [tag for tag, attributes in Tags(read(name)).tags if tag == "form" and "hx-get" in attributes]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_forms_that_post_carry_the_token(name: str) -> None:
     for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", read(name), re.S):
         assert "csrf_field()" in form

@@ -16,7 +16,7 @@ from webapp import embedded_queue
 from webapp.config import Config, ConfigError, make_private_dir, read_config
 from webapp.processes import lifeline
 from webapp.processes.children import Child, open_log, run_logged
-from webapp.processes.screen import last_words, screen, shown
+from webapp.processes.screen import last_line, last_words, screen, shown
 from webapp.processes.serving import AddressTaken, check_address, listens
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +75,7 @@ class Supervisor:
         for child in (self.queue, *self.children):
             said = child.keep()
             if said:
-                click.echo(f"{time.strftime('%T')} {said} Why: {shown(self.log_dir / child.name)}.log")
+                click.echo(f"{time.strftime('%T')} {said} {last_line(self.log_dir / f'{child.name}.log')}")
 
     def _wait_for_hub(self, hub: Child) -> None:
         deadline = time.monotonic() + HUB_START_SECONDS

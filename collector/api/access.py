@@ -1,4 +1,4 @@
-"""Who asks: the paired hub with a one-call token, or this machine's own user with the local token or the page's cookie."""
+"""Who asks: the paired hub with a one-call token, or this machine's user with the local token or the page's cookie."""
 
 import hmac
 import logging

@@ -1,4 +1,4 @@
-"""Reads a JSON body strictly: what another reader could understand differently is refused, with the place or the field."""
+"""Reads a JSON body strictly: what another reader could understand differently is refused, with its place or field."""
 
 import json
 import re

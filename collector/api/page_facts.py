@@ -1,6 +1,7 @@
 """What the page shows, made ready: states in words, moments as ages, paths as people write them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import tzlocal
 
@@ -101,6 +102,13 @@ def read_hub_state(running: Running, link: Link | None) -> HubState:
     if answered_at is None:
         return HubState("ok", "Paired", f"Asking {link.hub_name} for the first time.")
     return HubState("ok", "Paired", f"In touch with {link.hub_name}.", answered_at)
+
+
+def read_folders(running: Running) -> list[Folder]:
+    """The watched folders, also those that the source has not looked at yet."""
+    told: Any = running.filesystem.status()["paths"]
+    troubles: dict[int, str | None] = {path["id"]: path["trouble"] for path in told}
+    return [Folder(path.id, short_path(path.path), troubles.get(path.id)) for path in running.store.list_paths()]
 
 
 def read_files(running: Running, folders: list[Folder]) -> SourceState:

@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 
 from collector.api.problems import Problem
 from collector.running import Running, current
@@ -42,7 +42,9 @@ def check_host() -> None:
     The port is not compared: a forwarded endpoint has another one, and rebinding needs a foreign name.
     """
     if not is_known_host(host_name(request.environ.get("HTTP_HOST", "")), current()):
-        raise Problem(400, "Unknown host. This collector answers to 127.0.0.1, localhost and the address it listens on.")
+        raise Problem(
+            400, "Unknown host. This collector answers to 127.0.0.1, localhost and the address it listens on."
+        )
 
 
 def is_known_host(name: str, running: Running) -> bool:

@@ -102,7 +102,8 @@ class Poller:
     def _send_heartbeat(self, hub: Hub) -> None:
         """At start, every minute, and at once when the report has changed."""
         told = self._report()
-        if time.monotonic() < self._heartbeat_due and told == self._told:
+        news = without_times(told)
+        if time.monotonic() < self._heartbeat_due and news == self._told:
             return
         body = wire.Heartbeat(status=told, applied_version=read_settings(self._store).version)
         self._heartbeat_due = time.monotonic() + HEARTBEAT_SECONDS
@@ -112,7 +113,7 @@ class Poller:
             if error.status is None or isinstance(error, DeviceRevoked):
                 raise
             log.warning("The hub refused the heartbeat: %s", error)
-        self._told = told
+        self._told = news
 
     def _note_success(self, link: Link) -> None:
         if self.trouble is not None:
@@ -125,3 +126,10 @@ class Poller:
             log.warning("%s Trying again by itself.", reason)
         self.trouble = reason
         return pause_seconds(self._failures)
+
+
+def without_times(told: object) -> object:
+    """A report without its times: that something was recorded again is no news, that its state changed is."""
+    if not isinstance(told, dict):
+        return told
+    return {name: without_times(value) for name, value in told.items() if not name.endswith("At")}

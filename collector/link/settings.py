@@ -6,7 +6,7 @@ from collector.store import Store
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The document in force. An epoch is one life of the version counter: a new link or a restored hub begins another."""
+    """The document in force. An epoch is one life of the version counter: a new link or restored hub begins another."""
 
     version: int = 0
     epoch: str = ""

@@ -49,7 +49,7 @@ class Walker:
                 current.observations.append(observation)
                 return False
             # After a pause the clock alone decides; this way the next observation need not be known to decide it.
-            current.is_open = False
+            current.is_open = not is_near
         self.stretches.append(Stretch([observation], key_of(observation)))
         return True
 

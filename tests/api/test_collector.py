@@ -9,7 +9,7 @@ from tests.api.conftest import Caller, Machine
 from webapp.blueprints.api import poll as short_road
 from webapp.extensions import db
 from webapp.features.devices.models import Device
-from webapp.features.devices.service import flush_seen, unpair_device
+from webapp.features.devices.service import flush_seen, note_watched, unpair_device
 
 SHORT = "/api/collector/poll?version={}&epoch={}"
 
@@ -57,6 +57,16 @@ def test_settled_poll_does_not_reach_flask(app: Flask, machine: Machine, monkeyp
     assert machine.caller.get(address).status_code == 200
     monkeypatch.setattr(app, "full_dispatch_request", lambda: pytest.fail("the long road"))
     assert machine.caller.get(address).status_code == 200
+
+
+def test_watched_device_polls_every_second_on_both_roads(machine: Machine) -> None:
+    address = settled(machine)
+    note_watched(machine.id)
+    short = machine.caller.get(address).json
+    long = machine.caller.get(address, headers={"X-Request-ID": "long-road-1"}).json
+    assert short == long
+    assert short is not None
+    assert short["pollInterval"] == 1
 
 
 def test_poll_is_noted_as_a_sign_of_life(machine: Machine) -> None:

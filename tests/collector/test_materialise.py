@@ -30,9 +30,7 @@ def stored(store: Store) -> list[tuple]:
 
 
 def derived(store: Store, observations: list[Observation], now_ms: int, idle: int = 600) -> list[tuple]:
-    works = derive_sessions(
-        observations, device_id=store.identity.device_id, now_ms=now_ms, idle_timeout_seconds=idle
-    )
+    works = derive_sessions(observations, device_id=store.identity.device_id, now_ms=now_ms, idle_timeout_seconds=idle)
     return [(w.id, w.stream, w.first_ms, w.last_ms, w.is_active, json.loads(w.body)) for w in works]
 
 

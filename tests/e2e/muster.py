@@ -23,7 +23,7 @@ class Muster:
     home: Path
     port: int
     collector_port: int
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     output: list[str] = field(default_factory=list)
 
     @property
@@ -73,7 +73,7 @@ def running(home: Path) -> Iterator[Muster]:
     process = subprocess.Popen(
         [sys.executable, "-m", "webapp.supervisor"],
         cwd=ROOT, env=environment(home, port, collector_port),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     muster = Muster(home, port, collector_port, process)
     try:
@@ -82,7 +82,7 @@ def running(home: Path) -> Iterator[Muster]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            muster.output.append(process.communicate(timeout=15)[0])
+            muster.output.append(process.communicate(timeout=15)[0].decode())
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -111,7 +111,7 @@ def _read_until_ready(muster: Muster) -> None:
     while time.monotonic() < end:
         if muster.process.poll() is not None:
             raise AssertionError("Muster stopped at once:\n" + "".join(muster.output))
-        muster.output.append(muster.process.stdout.read() or "")
+        muster.output.append((muster.process.stdout.read() or b"").decode())
         if "/setup/" in "".join(muster.output) and _is_listening(muster.port) and _is_listening(muster.collector_port):
             return
         time.sleep(0.1)

@@ -17,6 +17,7 @@ from flask_migrate import upgrade
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from werkzeug.serving import make_server
 
+from tests.e2e.browser import NAMES
 from tests.pages import sample, story
 from webapp import create_app, read_config
 from webapp.features.accounts.service import create_account
@@ -24,7 +25,7 @@ from webapp.features.devices.service import create_code
 from webapp.lib import clock
 
 ROOT = Path(__file__).parent.parent.parent
-NAME, PASSWORD = "ada", "a long enough password"
+PERSON, PASSWORD = "ada", "a long enough password"
 PAGES = {
     "overview": "/",
     "overview-7-days": "/?days=7",
@@ -58,7 +59,7 @@ def running_hub() -> Iterator[tuple[str, dict[str, str]]]:
     app = create_app(read_config({"MUSTER_DATA_DIR": folder, "REDIS_URL": "unix:///nowhere.sock"}))
     with app.app_context():
         upgrade(directory=str(ROOT / "migrations"))
-        account = create_account(NAME, PASSWORD, is_admin=True, timezone="Europe/Berlin")
+        account = create_account(PERSON, PASSWORD, is_admin=True, timezone="Europe/Berlin")
         create_account("newcomer", PASSWORD, timezone="Europe/Berlin")
         sample.fill(account.id)
         pages = {"pairing-code": f"/pairing/{create_code(account.id)[1]}"}
@@ -107,7 +108,7 @@ def shoot(page: Page, path: Path, *, is_whole: bool = True) -> None:
 
 def shoot_all(page: Page, url: str, pages: dict[str, str], folder: Path, suffix: str) -> None:
     """Every page in one width and theme."""
-    sign_in(page, url, NAME)
+    sign_in(page, url, PERSON)
     for name, path in pages.items():
         page.goto(url + path)
         shoot(page, folder / f"{name}-{suffix}.png", is_whole=suffix.startswith("1280") or name == "overview")
@@ -125,7 +126,7 @@ def shoot_all(page: Page, url: str, pages: dict[str, str], folder: Path, suffix:
 def main(folder: Path, names: list[str]) -> None:
     """All pictures, or those of the pages named."""
     folder.mkdir(parents=True, exist_ok=True)
-    program = shutil.which("chromium") or shutil.which("google-chrome")
+    program = next(path for name in NAMES if (path := shutil.which(name)))
     with running_hub() as (url, more), sync_playwright() as playwright:
         pages = {name: path for name, path in (PAGES | more).items() if not names or name in names}
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

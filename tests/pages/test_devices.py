@@ -77,7 +77,7 @@ def test_pull_now_without_javascript_goes_to_the_job_on_the_page(browser: FlaskC
 
 def test_pull_now_with_htmx_follows_the_job_until_it_ends(browser: FlaskClient, ask: Callable) -> None:
     first = browser.post(f"/devices/{story.THINKPAD.id}/pulls", headers={**HTMX, "HX-Target": "pull-now"}).text
-    assert first.startswith('<form id="pull-now"')
+    assert first.startswith('<div id="pull-now"')
     assert 'hx-trigger="every 1s"' in first
     done = ask(f"{STUDIO}?job={job_id('Pull studio', 42)}", "pull-now")
     assert "every 1s" not in done.text

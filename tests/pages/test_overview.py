@@ -73,7 +73,7 @@ def test_live_part_is_answered_alone_and_not_twice(ask: Callable[..., TestRespon
 def test_newcomer_sees_three_steps(app: None, at_noon: None, owner: Account, client_of: Callable) -> None:
     page = client_of(owner).get("/").text
     assert page.count('<li class="next">') == 1
-    assert 'action="/pairing"' in page
+    assert 'href="/pairing"' in page
     assert 'id="overview-live"' in page
     assert "Hours per day" not in page
 

@@ -20,7 +20,9 @@ METADATA = {
     ipaddress.ip_address(text)
     for text in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
 }
-NAME = re.compile(r"(?!.*[^A-Za-z0-9.-])(?=.*[A-Za-z])[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+LABEL = r"[A-Za-z0-9-]{1,63}"
+NAME = re.compile(rf"({LABEL}\.)*(?!(0[xX][0-9A-Fa-f]*|[0-9]+)$){LABEL}")
+"""A host name. One that ends like a number is an address in disguise: resolvers read `127.1` and `0x7f000001`."""
 
 
 class AddressNotAllowed(ValueError):

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-from urllib3 import BaseHTTPResponse, Timeout
-from urllib3.exceptions import HTTPError
+from urllib3 import HTTPResponse, Timeout
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from collector import wire
 from webapp.adapters import collector_addresses
@@ -75,7 +75,7 @@ class CollectorClient:
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
         self._pin = partial(collector_addresses.pin, names=names, resolve=resolve)
-        self._manager = make_manager(HEADERS)
+        self._manager = make_manager()
 
     def close(self) -> None:
         """Closes every kept connection."""
@@ -169,7 +169,7 @@ class CollectorClient:
             return None
         return Sighted(url, health.device_id, health.name or "", health.version or "", bool(health.paired))
 
-    def _request(self, call: Call, method: str, url: str, path: str, **options: Any) -> tuple[BaseHTTPResponse, int]:
+    def _request(self, call: Call, method: str, url: str, path: str, **options: Any) -> tuple[HTTPResponse, int]:
         """An answer of which only the head has been read, and the port that gave it."""
         try:
             host, port = self._pin(url)
@@ -178,11 +178,13 @@ class CollectorClient:
         try:
             timeout = Timeout(connect=min(CONNECT_SECONDS, call.seconds_left))
             pool = self._manager.connection_from_host(host, port, "http")
+            options = {"headers": HEADERS, **options}
             answer = pool.urlopen(
                 method, path, redirect=False, preload_content=False, decode_content=False, timeout=timeout, **options
             )
         except (HTTPError, OSError) as error:
             raise explain_failure(url, error) from error
+        assert isinstance(answer, HTTPResponse)
         return answer, port
 
     def _until_done(self, attempt: Callable[[float], T]) -> T:
@@ -217,7 +219,7 @@ def read_skew_ms(health: wire.Health, now_ms: int) -> int | None:
         return None
 
 
-def _read(answer: BaseHTTPResponse, url: str, kind: type[Answer], limit: int) -> Answer:
+def _read(answer: HTTPResponse, url: str, kind: type[Answer], limit: int) -> Answer:
     """The answer's body as `kind`. Whatever is not read to its end has its connection closed."""
     try:
         if answer.status != 200:
@@ -226,6 +228,8 @@ def _read(answer: BaseHTTPResponse, url: str, kind: type[Answer], limit: int) ->
         body = answer.read(limit + 1) if announced.isdecimal() and int(announced) <= limit else None
         if body is None or len(body) > limit:
             raise CollectorError("too_large", f"{url} answered with more than {limit // 1024} KiB.")
+        if answer.length_remaining:
+            raise ProtocolError("the body ended early")
         return msgspec.json.decode(body, type=kind)
     except (HTTPError, OSError) as error:
         raise explain_failure(url, error) from error

@@ -7,7 +7,7 @@ another.
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -110,8 +110,8 @@ class CollectorPool(HTTPConnectionPool):
     ConnectionCls = CollectorConnection
 
 
-def make_manager(headers: Mapping[str, str]) -> urllib3.PoolManager:
+def make_manager() -> urllib3.PoolManager:
     """Pools for many collectors, that retry nothing, follow nothing and know no proxy."""
-    manager = urllib3.PoolManager(num_pools=MOST_POOLS, headers=headers, maxsize=1, block=False, retries=False)
+    manager = urllib3.PoolManager(num_pools=MOST_POOLS, maxsize=1, block=False, retries=False)
     manager.pool_classes_by_scheme = {"http": CollectorPool}
     return manager

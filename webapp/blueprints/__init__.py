@@ -2,17 +2,29 @@
 
 from flask import Flask
 
-from webapp.blueprints import access, accounts, cli, errors, formatting, jobs, layout, pairing, security
+from webapp.blueprints import (
+    access,
+    accounts,
+    api,
+    cli,
+    devices,
+    errors,
+    formatting,
+    jobs,
+    layout,
+    overview,
+    pairing,
+    security,
+    sessions,
+)
 
 
 def register(app: Flask) -> None:
     """Binds who may ask what, the security rules, every blueprint, the commands and the error pages to `app`."""
-    access.init_app(app)
-    security.init_app(app)
-    layout.init_app(app)
-    formatting.init_app(app)
-    app.register_blueprint(accounts.pages)
-    app.register_blueprint(pairing.pages)
-    app.register_blueprint(jobs.pages)
+    for module in (access, security, layout, formatting):
+        module.init_app(app)
+    for module in (accounts, overview, devices, pairing, sessions, jobs):
+        app.register_blueprint(module.pages)
+    api.register(app)
     cli.init_app(app)
     errors.init_app(app)

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import DBAPIError
 
-from webapp import doctor
+from webapp import doctor, schema
 from webapp.blueprints.busy import describe_database_error
 from webapp.errors import MusterError
 from webapp.features.accounts import service as accounts
@@ -35,6 +35,7 @@ def says_why(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            schema.upgrade()  # a new hub's first command may come before its first start
             return command(*args, **kwargs)
         except MusterError as error:
             raise click.ClickException(error.detail) from error

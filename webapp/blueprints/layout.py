@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from flask import Flask, current_app, url_for
+from flask import Flask, url_for
 
 from webapp.config import current_config
 
@@ -41,18 +41,14 @@ SECTIONS = (
 )
 
 
-def list_sections() -> list[Section]:
-    """The navigation."""
-    return [section for section in SECTIONS if section.endpoint in current_app.view_functions]
-
-
 def name_hub() -> dict[str, str]:
     """The name that stands in the corner and in every title."""
     return {"hub_name": current_config().hub_name}
 
 
 def init_app(app: Flask) -> None:
-    """Gives every template `asset()`, `list_sections()` and `hub_name`."""
+    """Gives every template `asset()`, `sections` and `hub_name`."""
     app.add_template_global(asset, "asset")
-    app.add_template_global(list_sections, "list_sections")
+    app.jinja_env.globals["sections"] = SECTIONS
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(name_hub)

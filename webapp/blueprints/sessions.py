@@ -83,6 +83,7 @@ def list_sessions() -> Response:
     blocks = [block for lane in day.lanes for block in lane.blocks]
     frame = lanes.choose_frame(blocks, day.start_ms, day.end_ms)
     page = find_sessions(account, wanted, limit=DAY_LIMIT, from_ms=day.start_ms, to_ms=day.end_ms)
+    rows = [*page.items, *([] if page.next_cursor else list_overnight(account.id, day))]
     return htmx.answer(
         "sessions/day.html",
         {},
@@ -90,6 +91,7 @@ def list_sessions() -> Response:
         frame=frame,
         drawn=draw(day, frame),
         page=page,
+        rows=rows,
         now_ms=clock.now_ms(),
         **shared,
     )
@@ -161,6 +163,13 @@ def find_sessions(
         limit=limit,
         cursor=wanted.cursor,
     )
+
+
+def list_overnight(account_id: int, day: timeline.Day) -> list[StoredSession]:
+    """What was still going on at midnight: it began on the day before, but its time is in this one too."""
+    keys = {(lane.device.id, b.session_id) for lane in day.lanes for b in lane.blocks if b.start_ms == day.start_ms}
+    rows = [sessions.get_session(account_id, *key) for key in sorted(keys)]
+    return [row for row in rows if row.started_ms < day.start_ms]
 
 
 def draw(day: timeline.Day, frame: lanes.Frame) -> list[dict[str, object]]:

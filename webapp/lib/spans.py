@@ -96,7 +96,7 @@ def partition(spans: list[Ranked[L]]) -> list[Piece[L]]:
             if now < start:
                 pieces.append((now, start, holder))  # type: ignore[arg-type]
             if until > end:
-                heapq.heappush(waiting, (rank, holder, until))  # type: ignore[arg-type]
+                heapq.heappush(waiting, (rank, holder, until))  # type: ignore[misc]
             now, until, rank, holder = start, end, -precedence, label
         elif end > until:
             heapq.heappush(waiting, (-precedence, label, end))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 STEADY_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 30.0
+TOLD_TIMES = 3
 LOG_BYTES = 5 * 1024 * 1024
 
 Launch = Callable[[], subprocess.Popen[bytes] | None]
@@ -32,7 +33,7 @@ class Child:
         self.process = self.launch()
 
     def keep(self) -> str | None:
-        """Starts it again when its pause is over; a sentence when it has just ended."""
+        """Starts it again when its pause is over; a sentence when it has ended (not each time for ever)."""
         now = time.monotonic()
         if self.process is None:
             if self.failures and now >= self.due_at:
@@ -45,6 +46,8 @@ class Child:
         self.failures = 1 if now - self.started_at > STEADY_SECONDS else self.failures + 1
         pause = min(2.0 ** (self.failures - 1), LONGEST_PAUSE_SECONDS)
         self.due_at = now + pause
+        if self.failures > TOLD_TIMES and self.failures % 20:
+            return None
         return f"{self.name} ended ({describe(code)}). Starting it again in {pause:.0f} s."
 
     def ask_to_end(self) -> None:

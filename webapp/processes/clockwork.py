@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from webapp.extensions import db
+from webapp.features.devices.tasks import ring_discovery
 from webapp.features.jobs import janitor, service
 from webapp.features.jobs.running import worker_name
 from webapp.features.sessions.pruning import prune_pulls
+from webapp.features.sessions.tasks import ring_due_pulls
 
 LONGEST_PAUSE_SECONDS = 60.0
 
@@ -48,9 +51,6 @@ def say_alive() -> None:
 
 def make_chores() -> list[Chore]:
     """Everything that the clock does. Two clocks do no harm: each chore finds done what the other did."""
-    from webapp.features.devices.tasks import ring_discovery
-    from webapp.features.sessions.tasks import ring_due_pulls
-
     return [
         Chore(10, say_alive),
         Chore(5, janitor.tidy),
@@ -71,4 +71,7 @@ def tick(app: Flask, chores: list[Chore]) -> None:
 def say_goodbye(app: Flask) -> None:
     """Takes the sign of life back at an orderly end."""
     with app.app_context():
-        service.end_beat(worker_name())
+        try:
+            service.end_beat(worker_name())
+        except OperationalError as error:  # the beat goes stale by itself
+            log.warning("could not take back the sign of life: %s", error)

@@ -27,6 +27,13 @@ def shown(path: Path) -> str:
     return str(path)
 
 
+def last_line(path: Path) -> str:
+    """Where a log is and how it ends, for the line about a process that ended."""
+    lines = path.read_text(errors="replace").split("\n") if path.exists() else []
+    end = next((line for line in reversed(lines) if line.strip()), "")
+    return f"The end of {shown(path)}: {end[:200]}"
+
+
 def last_words(path: Path) -> str:
     """The end of a log file, for a person whose hub does not start."""
     lines = path.read_text(errors="replace").splitlines()[-5:] if path.exists() else []

@@ -32,9 +32,13 @@ def work(app: Flask, workers: int = 1) -> int:
         if not schema.wait():
             click.echo("The database is not ready. Start the hub first (app.py): it upgrades the database.", err=True)
             return 1
-    if not config.redis_url:
-        embedded_queue.start(config.data_dir)
-    Workforce(app, ["pulls", *["jobs"] * workers], clockwork.make_chores()).run()
+    own_queue = None if config.redis_url else embedded_queue.start(config.data_dir)
+    try:
+        Workforce(app, ["pulls", *["jobs"] * workers], clockwork.make_chores()).run()
+    finally:
+        if own_queue is not None:
+            own_queue.terminate()
+            own_queue.wait()
     return 0
 
 

@@ -26,4 +26,4 @@ def register(app: Flask) -> None:
     for module in MODULES:
         app.register_blueprint(module.calls)
     metrics.init_app(app)
-    app.wsgi_app = poll.ShortRoad(app, app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = poll.ShortRoad(app, app.wsgi_app)  # type: ignore[method-assign, assignment]

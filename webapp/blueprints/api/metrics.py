@@ -6,7 +6,7 @@ from flask import Flask, Response, current_app, request
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from webapp.features.overview.counting import HubCounts, count_hub
+from webapp.features.overview.hub_figures import HubCounts, count_hub
 
 REGISTRY_KEY = "muster-metrics"
 
@@ -27,7 +27,7 @@ class HubFigures:
 def init_app(app: Flask) -> None:
     """Counts the answers of `app`, each app in a registry of its own."""
     registry = CollectorRegistry()
-    registry.register(HubFigures())  # type: ignore[arg-type]
+    registry.register(HubFigures())
     answers = Counter("muster_http_answers", "Answers of this process.", ("method", "status"), registry=registry)
     app.extensions[REGISTRY_KEY] = registry
 

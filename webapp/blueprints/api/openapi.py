@@ -30,7 +30,10 @@ MEANINGS = {
     503: "The hub cannot do this at the moment. Retry-After says when to try again.",
 }
 
-SECURITY = {
+ERRORS = [status for status in MEANINGS if status >= 400]
+HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+
+SECURITY: dict[str, list[dict[str, list[str]]]] = {
     "people": [{"apiToken": []}, {"browserSession": []}],
     "collectors": [{"deviceToken": []}],
     "public": [],
@@ -64,7 +67,11 @@ def describe_api(app: Flask, version: str) -> dict[str, Any]:
         "info": {"title": "Muster", "version": version, "license": {"name": "MIT", "identifier": "MIT"}},
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": _describe_credentials()},
+        "components": {
+            "schemas": components,
+            "responses": {str(status): _describe_error(status, schema_of[ProblemDetails]) for status in ERRORS},
+            "securitySchemes": _describe_credentials(),
+        },
     }
 
 
@@ -83,7 +90,7 @@ def list_errors(made: Endpoint) -> list[int]:
 def _list_kinds(endpoints: list[tuple[str, Endpoint]]) -> list[type]:
     kinds: list[type] = [ProblemDetails]
     for _name, made in endpoints:
-        kinds += [kind for kind in (made.body, made.query, *made.answers.values()) if isinstance(kind, type)]
+        kinds += [kind for kind in (made.body, *made.answers.values()) if isinstance(kind, type)]
     return list(dict.fromkeys(kinds))
 
 
@@ -99,9 +106,15 @@ def _describe_call(name: str, made: Endpoint, schema_of: dict[type, Any], rules:
     if made.body is not None:
         call["requestBody"] = {"required": True, "content": {JSON: {"schema": schema_of[made.body]}}}
     for status in list_errors(made):
-        told = {"description": MEANINGS[status], "content": {PROBLEM_JSON: {"schema": schema_of[ProblemDetails]}}}
-        call["responses"].setdefault(str(status), told)
+        call["responses"].setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
     return call
+
+
+def _describe_error(status: int, problem: dict[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {"description": MEANINGS[status], "content": {PROBLEM_JSON: {"schema": problem}}}
+    if status in HEADERS:
+        told["headers"] = {HEADERS[status]: {"required": True, "schema": {"type": "string"}}}
+    return told
 
 
 def _describe_answer(status: int, kind: Any, schema_of: dict[type, Any]) -> dict[str, Any]:

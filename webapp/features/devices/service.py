@@ -77,7 +77,7 @@ def before_delete(farewell: Farewell) -> Farewell:
 
 
 def add_editor(session: Session, account_id: int, editor: str, platform: str) -> Device:
-    """The account's device for an editor that pushes its own sessions, in the caller's transaction; new on first use."""
+    """The account's device for an editor that pushes its own sessions, in the caller's transaction; new at first."""
     key = derive_key(current_config().hub_key, f"editor|{account_id}|{editor}")
     device_id = str(uuid.UUID(bytes=key[:16], version=4))
     device = session.get(Device, device_id)

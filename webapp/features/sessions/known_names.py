@@ -1,4 +1,4 @@
-"""The projects and languages of an account, numbered in the order in which they first came: lists that never reshuffle."""
+"""The projects and languages of an account, numbered in the order in which they first came, so no list reshuffles."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -78,8 +78,7 @@ def read_sessions(account_id: int, first: date, last: date, zone: ZoneInfo) -> I
     )
     near = wanted.where(StoredSession.started_ms >= start - LONG_MS, StoredSession.started_ms < end)
     long = wanted.where(IS_LONG, StoredSession.ended_ms > start, StoredSession.started_ms < start - LONG_MS)
-    rows = db.session.connection().execute(union_all(near, long))
-    return rows  # type: ignore[return-value]  # rows unpack like the tuples that they are
+    return db.session.connection().execute(union_all(near, long))  # type: ignore[return-value]  # rows are tuples
 
 
 def replace_totals(session: Session, account_id: int, days: set[date], details: Details) -> None:
@@ -109,13 +108,14 @@ def check_zone(account_id: int) -> str:
     """The account's time zone; when the totals were counted in another, every day is stale."""
     zone = db.session.scalar(select(Account.timezone).where(Account.id == account_id)) or "UTC"
     if db.session.scalar(select(CountedZone.zone).where(CountedZone.account_id == account_id)) != zone:
-        mark_all(account_id, zone)
+        mark_all(account_id)
     return zone
 
 
-def mark_all(account_id: int, zone: str) -> int:
-    """Marks every day that has, or may have, totals; how many."""
+def mark_all(account_id: int) -> int:
+    """Marks every day that has, or may have, totals in the account's zone; how many."""
     with transaction() as session:
+        zone = session.get_one(Account, account_id).timezone
         days = list_all_days(session, account_id, read_zone(zone))
         stale_days.mark_stale(session, account_id, days)
         session.merge(CountedZone(account_id=account_id, zone=zone))

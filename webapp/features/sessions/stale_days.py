@@ -29,7 +29,7 @@ def find_days(spans: Iterable[Span], zone: ZoneInfo) -> set[date]:
 
 def mark_stale(session: Session, account_id: int, days: Iterable[date]) -> None:
     """Notes that `days` have to be counted again, in the caller's transaction."""
-    stamp = random.getrandbits(62)  # noqa: S311  (tells transactions apart, guards nothing)
+    stamp = random.getrandbits(62)
     rows = [{"account_id": account_id, "day": day, "stamp": stamp} for day in sorted(days)]
     if not rows:
         return

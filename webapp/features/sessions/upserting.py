@@ -1,4 +1,4 @@
-"""INSERT ... ON CONFLICT for both databases. Rows go as the second argument of `execute`: `.values(list)` is 9x slower."""
+"""INSERT ... ON CONFLICT for both databases. Rows are the second argument of `execute`: `.values(rows)` is slow."""
 
 from typing import TypeVar
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Select, func, select
 
@@ -52,11 +51,11 @@ def count_hub() -> HubCounts:
     )
 
 
-def _count(wanted: Select[tuple[int]]) -> int:
+def _count(wanted: Select[int]) -> int:
     return db.session.scalar(wanted) or 0
 
 
-def _group(wanted: Select[Any]) -> dict[str, int]:
+def _group(wanted: Select[str, int]) -> dict[str, int]:
     return {row[0]: row[1] for row in db.session.execute(wanted)}
 
 

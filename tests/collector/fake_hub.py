@@ -1,0 +1,127 @@
+"""A small hub that follows the contract's collector side, written by hand, for tests of the link."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from collector import wire
+
+RIGHT_CODE = "K7M2QX"
+ASSIGNED_ID = "5f6f2c3e-8d5f-4b5c-9a55-0f2f8f1f1a11"
+PULL_SECRET = "a pull secret of the fake hub, long enough"
+
+
+class FakeHub:
+    """What the hub was told, and how it is to answer."""
+
+    def __init__(self) -> None:
+        self.token = "a fake device token"
+        self.device_id: str | None = None
+        self.claims: list[dict[str, Any]] = []
+        self.polls: list[dict[str, str]] = []
+        self.heartbeats: list[dict[str, Any]] = []
+        self.unpaired = 0
+        self.poll_interval = 1
+        self.settings: dict[str, Any] = {}
+        self.settings_version, self.settings_epoch = 0, "e1"
+        self.fault: tuple[int, dict[str, str], bytes] | None = None
+        self.url = ""
+
+    def answer(self, method: str, path: str, query: dict[str, str], token: str, body: Any) -> tuple[int, Any]:
+        """Status and body for one request."""
+        if path == "/api/pair/claim":
+            return self.claim(body)
+        if token != f"Bearer {self.token}":
+            return 401, {"code": "device_revoked", "detail": "Pair this device again."}
+        if (method, path) == ("GET", "/api/collector/poll"):
+            return self.poll(query)
+        if (method, path) == ("POST", "/api/collector/heartbeat"):
+            self.heartbeats.append(body)
+            return 204, None
+        if (method, path) == ("POST", "/api/collector/unpair"):
+            self.unpaired += 1
+            self.token = "none"
+            return 204, None
+        return 404, {"code": "not_found", "detail": "There is nothing at this address."}
+
+    def claim(self, body: dict[str, Any]) -> tuple[int, Any]:
+        self.claims.append(body)
+        if body["code"] != RIGHT_CODE:
+            return 404, {"code": "bad_code", "detail": "Code not valid or expired."}
+        return 200, {
+            "deviceId": self.device_id or body["deviceId"],
+            "token": self.token,
+            "pullSecret": PULL_SECRET,
+            "pollInterval": self.poll_interval,
+            "hubName": "Fake hub",
+        }
+
+    def poll(self, query: dict[str, str]) -> tuple[int, Any]:
+        self.polls.append(query)
+        answer: dict[str, Any] = {
+            "settingsVersion": self.settings_version,
+            "settingsEpoch": self.settings_epoch,
+            "commands": [],
+            "requests": [],
+            "pollInterval": self.poll_interval,
+        }
+        if (query["version"], query.get("epoch", "")) != (str(self.settings_version), self.settings_epoch):
+            answer["settings"] = self.settings
+        return 200, answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Hands requests to the hub of the server."""
+
+    hub: ClassVar[FakeHub]
+
+    def do_GET(self) -> None:
+        self.respond("GET", None)
+
+    def do_POST(self) -> None:
+        assert self.headers["Content-Type"] == "application/json"
+        self.respond("POST", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def respond(self, method: str, body: Any) -> None:
+        if self.hub.fault is not None:
+            status, headers, content = self.hub.fault
+        else:
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+            token = self.headers.get("Authorization", "")
+            status, answer = self.hub.answer(method, parts.path, query, token, body)
+            content = b"" if answer is None else json.dumps(answer).encode()
+            headers = {"Content-Type": "application/json" if status < 400 else "application/problem+json"}
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Keeps the tests' output quiet."""
+
+
+@pytest.fixture
+def fake_hub() -> Iterator[FakeHub]:
+    """A hub that listens until the test ends."""
+    hub = FakeHub()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("HubHandler", (Handler,), {"hub": hub}))
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield hub
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+def sign_export(device_id: str) -> dict[str, str]:
+    """The header with which this hub asks for an export."""
+    return {"Authorization": f"Bearer {wire.sign_call(PULL_SECRET, device_id, '/api/sessions/export')}"}

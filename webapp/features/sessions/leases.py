@@ -1,0 +1,147 @@
+"""Who may pull which device, and when: due times, leases with an attempt that fences off late writers, back-off."""
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Update, and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from webapp.config import current_config
+from webapp.database import change, transaction
+from webapp.extensions import db
+from webapp.features.devices.models import Device
+from webapp.features.sessions.models import Pull, PullState
+from webapp.features.sessions.upserting import insert_into
+from webapp.lib import clock
+
+LEASE = timedelta(seconds=60)
+FIRST_BACKOFF_SECONDS = 15.0
+LONGEST_BACKOFF_SECONDS = 900.0
+
+PAIRED = and_(Device.kind == "collector", Device.paired_at.is_not(None), Device.unpaired_at.is_(None))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to pull one device until the lease ends, and where its last pull stood."""
+
+    device_id: str
+    attempt: int
+    cursor: str | None
+    epoch: str | None
+    last_sync_time: str | None
+    is_resetting: bool
+    failures: int
+    last_pulled_at: datetime | None
+    problem_since_at: datetime | None
+
+
+def find_due(limit: int) -> Sequence[str]:
+    """The devices to pull now, the longest waiting first. One that was never pulled is due."""
+    waits = select(Device.id).outerjoin(PullState, PullState.device_id == Device.id)
+    due = waits.where(PAIRED, _is_free(clock.utc_now()), _is_due(clock.utc_now()))
+    return db.session.scalars(due.order_by(PullState.due_at.is_not(None), PullState.due_at).limit(limit)).all()
+
+
+def claim(device_ids: Collection[str]) -> list[Claim]:
+    """Takes the lease of those devices whose lease is free; the others are being pulled by somebody else."""
+    if not device_ids:
+        return []
+    now = clock.utc_now()
+    with transaction() as session:
+        _add_states(session, device_ids, now)
+        free = select(PullState).where(PullState.device_id.in_(device_ids), _is_free(now))
+        states = session.scalars(free.with_for_update(skip_locked=True)).all()
+        orphaned = [state.device_id for state in states if state.lease_expires_at is not None]
+        _close_pulls(session, orphaned, "lost", "The worker that ran it was lost; the next one went on from there.")
+        for state in states:
+            state.attempt += 1
+            state.lease_expires_at = now + LEASE
+            state.last_tried_at = now
+        return [
+            Claim(
+                device_id=state.device_id,
+                attempt=state.attempt,
+                cursor=state.cursor,
+                epoch=state.epoch,
+                last_sync_time=state.last_sync_time,
+                is_resetting=state.is_resetting,
+                failures=state.failures,
+                last_pulled_at=state.last_pulled_at,
+                problem_since_at=state.problem_since_at,
+            )
+            for state in states
+        ]
+
+
+def advance(session: Session, held: Claim, values: dict[str, Any]) -> bool:
+    """Writes `values` and a longer lease into the state, in the caller's transaction; False if the lease is lost."""
+    return bool(change(session, _held(held).values(lease_expires_at=clock.utc_now() + LEASE, **values)))
+
+
+def renew(claims: Sequence[Claim]) -> None:
+    """Moves the end of every lease that is still held."""
+    later = clock.utc_now() + LEASE
+    with transaction() as session:
+        for held in claims:
+            session.execute(_held(held).values(lease_expires_at=later))
+
+
+def release(claims: Sequence[Claim], reason: str) -> None:
+    """Gives leases back without an end of the pull; `reason` is what its row says."""
+    with transaction() as session:
+        held = [one for one in claims if change(session, _held(one).values(lease_expires_at=None))]
+        _close_pulls(session, [one.device_id for one in held], "cancelled", reason)
+
+
+def next_due(failures: int, *, is_more: bool, now: datetime) -> datetime:
+    """When the device is due again: at once when there is more, else after the interval, later after each failure."""
+    if failures:
+        longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 10))
+        return now + timedelta(seconds=longest * spread(0.5))
+    seconds = 0.0 if is_more else current_config().pull_interval_seconds * spread(0.9)
+    return now + timedelta(seconds=seconds)
+
+
+def spread(least: float) -> float:
+    """A factor from `least` to 1, so that many devices do not come due at the same moment."""
+    return random.uniform(least, 1.0)  # noqa: S311  (guards nothing)
+
+
+def _held(held: Claim) -> Update:
+    return update(PullState).where(PullState.device_id == held.device_id, PullState.attempt == held.attempt)
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    return or_(PullState.lease_expires_at.is_(None), PullState.lease_expires_at < now)
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    """Also due before its time: a failing device that was heard of, or found elsewhere, since the last try."""
+    interval = timedelta(seconds=current_config().pull_interval_seconds)
+    is_back = and_(Device.last_seen_at > PullState.last_tried_at, PullState.last_tried_at < now - interval)
+    is_found = Device.endpoint_proven_at > PullState.last_tried_at
+    is_early = and_(PullState.failures > 0, or_(is_back, is_found))
+    return or_(PullState.device_id.is_(None), PullState.due_at <= now, is_early)
+
+
+def _add_states(session: Session, device_ids: Collection[str], now: datetime) -> None:
+    known = set(session.scalars(select(PullState.device_id).where(PullState.device_id.in_(device_ids))))
+    rows = [
+        {"device_id": device_id, "due_at": now, "failures": 0, "attempt": 0, "is_resetting": False}
+        for device_id in device_ids
+        if device_id not in known
+    ]
+    if rows:
+        session.connection().execute(insert_into(session, PullState).on_conflict_do_nothing(), rows)
+
+
+def _close_pulls(session: Session, device_ids: Collection[str], problem: str, reason: str) -> None:
+    """Ends the pulls of these devices that nobody runs any more."""
+    if not device_ids:
+        return
+    unfinished = update(Pull).where(Pull.device_id.in_(device_ids), Pull.status == "running")
+    session.execute(unfinished.values(status="failed", finished_at=clock.utc_now(), problem=problem, error=reason))
