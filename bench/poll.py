@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import Any
 
+import requests
 import waitress
 
 from bench.hub import ROOT, make_hub, pair_device, serving
@@ -16,6 +17,7 @@ from bench.measure import Figure, cpu_seconds, free_port, median_ratio, report, 
 from webapp.config import read_config
 from webapp.processes.serving import limits
 
+POLL = "/api/collector/poll"
 REQUESTS = 8_000
 ROUNDS = 5
 BODY = b'{"settingsVersion":1,"settingsEpoch":"0123456789abcdef","commands":[],"requests":[],"pollInterval":5}'
@@ -60,13 +62,17 @@ def main() -> None:
         link = pair_device(hub, "bench-poll", "127.0.0.1", 8001)
         with serving(hub) as hub_pid, bare_server(hub.env["MUSTER_DATA_DIR"]) as (bare_port, bare_pid):
             token = {"Authorization": f"Bearer {link.token}"}
-            first = request_bytes(hub.port, "/api/collector/poll?version=0&epoch=", token)
-            bare_get = request_bytes(bare_port, "/api/collector/poll?version=1&epoch=x", token)
-            for port, request in ((hub.port, first), (bare_port, bare_get)):
+            known = requests.get(
+                f"http://127.0.0.1:{hub.port}{POLL}?version=0&epoch=", headers=token, timeout=10
+            ).json()
+            query = f"version={known['settingsVersion']}&epoch={known['settingsEpoch']}"
+            poll_get = request_bytes(hub.port, f"{POLL}?{query}", token)
+            bare_get = request_bytes(bare_port, f"{POLL}?version=1&epoch=x", token)
+            for port, request in ((hub.port, poll_get), (bare_port, bare_get)):
                 send_load(port, request, 500)
             ratio, poll, limit = median_ratio(
                 ROUNDS,
-                lambda: microseconds(hub_pid, hub.port, first),
+                lambda: microseconds(hub_pid, hub.port, poll_get),
                 lambda: microseconds(bare_pid, bare_port, bare_get),
             )
     report(Figure("G7 poll CPU / bare WSGI on the same server", ratio, 2.2), f"{poll:.0f} us / {limit:.0f} us")

@@ -12,6 +12,9 @@ WAKATIME_PATH = "/api/v1"
 DAEMON_PORT = "daemon_port"
 """Where the daemon that has the directory notes its port: believed only while the directory's lock is taken."""
 
+TOLD = ("state", "lastAt", "lastHeartbeatAt", "editor")
+"""What the hub is told of a source: nothing with a path in it."""
+
 
 def describe(store: Store, config: Config, running: Running | None = None) -> dict[str, object]:
     """Everything that `status --json` prints but the local token. Without `running` from the database alone."""
@@ -39,7 +42,7 @@ def describe(store: Store, config: Config, running: Running | None = None) -> di
 def report(running: Running) -> dict[str, object]:
     """What a heartbeat tells the hub: no path, no secret."""
     sources = describe_sources(running.store, running)
-    told = {name: {"state": source["state"], "lastAt": source["lastAt"]} for name, source in sources.items()}
+    told = {name: {key: source[key] for key in TOLD if key in source} for name, source in sources.items()}
     return {"name": machine_name(), "version": __version__, "port": running.port, "sources": told}
 
 
@@ -59,16 +62,18 @@ def describe_sources(store: Store, running: Running | None) -> dict[str, dict[st
     filesystem = {"state": "stopped"} if running is None else running.filesystem.status()
     return {
         "filesystem": {**filesystem, "lastAt": last_at(store, "filesystem")},
-        "wakatime": {"state": "stopped" if running is None else "listening", **describe_editor(store)},
+        "wakatime": describe_editor(store, is_running=running is not None),
         "git": {"state": "imported" if store.get_meta(IMPORTED_AT) else "on request", "lastAt": last_at(store, "git")},
     }
 
 
-def describe_editor(store: Store) -> dict[str, object]:
+def describe_editor(store: Store, *, is_running: bool) -> dict[str, object]:
     """The editor that reported last, and when."""
     last = store.find_last_observation("wakatime")
+    state = "waiting" if last is None else "receiving"
     return {
-        "lastAt": None if last is None else wire.format_ms(last.at_ms),
+        "state": state if is_running else "stopped",
+        "lastHeartbeatAt": None if last is None else wire.format_ms(last.at_ms),
         "editor": None if last is None else last.editor,
     }
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import redis
 from flask import Flask
+from rq.timeouts import HorseMonitorTimeoutException, JobTimeoutException
 
 from tests.jobs.factory import add
 from tests.valkey import run_valkey
@@ -23,6 +24,7 @@ from webapp.features.accounts.models import Account
 from webapp.features.jobs import janitor, service
 from webapp.features.jobs.models import Job
 from webapp.processes.lifeline import Lifeline
+from webapp.processes.rq_worker import TimeLimit, TookTooLong
 
 TASK = "webapp.features.testing.tasks.write_line"
 
@@ -257,3 +259,10 @@ def until(holds: Callable[[], bool], seconds: float = 15) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
+
+
+def test_looking_after_a_long_job_is_not_mistaken_for_its_time_limit() -> None:
+    with pytest.raises(HorseMonitorTimeoutException), TimeLimit(1, HorseMonitorTimeoutException):
+        time.sleep(1.5)
+    with pytest.raises(TookTooLong), TimeLimit(1, JobTimeoutException):
+        time.sleep(1.5)

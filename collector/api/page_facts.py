@@ -1,6 +1,7 @@
 """What the page shows, made ready: states in words, moments as ages, paths as people write them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tzlocal
@@ -11,7 +12,7 @@ from collector.link.pairing import machine_name
 from collector.paths import short_path
 from collector.running import Running
 from collector.status import WAKATIME_PATH
-from collector.store import Link
+from collector.store import Link, WatchedPath
 from collector.words import ago, count, duration
 
 
@@ -35,14 +36,14 @@ class HubState:
 
 @dataclass(frozen=True)
 class SourceState:
-    """How a source does."""
+    """How a source does; `offer` is the word on its button."""
 
     name: str
     level: str
     word: str
     sentence: str
     last_at: Moment | None = None
-    can_import: bool = False
+    offer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Folder:
 
     id: int
     path: str
+    files: int
     trouble: str | None
 
 
@@ -83,7 +85,7 @@ def read_facts(running: Running) -> Facts:
         hub=read_hub_state(running, link),
         today=duration(store.today_seconds(tzlocal.get_localzone())),
         sessions=f"{store.count_sessions():,}",
-        sources=[read_files(running, folders), read_editors(running), read_history(running)],
+        sources=[read_files(running, folders), read_editors(running), read_history(running, folders)],
         folders=folders,
         api_url=running.config.url(running.port) + WAKATIME_PATH,
         api_key=store.wakatime_key(),
@@ -107,8 +109,15 @@ def read_hub_state(running: Running, link: Link | None) -> HubState:
 def read_folders(running: Running) -> list[Folder]:
     """The watched folders, also those that the source has not looked at yet."""
     told: Any = running.filesystem.status()["paths"]
-    troubles: dict[int, str | None] = {path["id"]: path["trouble"] for path in told}
-    return [Folder(path.id, short_path(path.path), troubles.get(path.id)) for path in running.store.list_paths()]
+    by_id: dict[int, dict[str, Any]] = {path["id"]: path for path in told}
+    return [read_folder(path, by_id.get(path.id, {})) for path in running.store.list_paths()]
+
+
+def read_folder(path: WatchedPath, told: dict[str, Any]) -> Folder:
+    """One folder, with what the source tells of it."""
+    is_there = Path(path.path).is_dir()
+    trouble = told.get("trouble") if is_there else "Not there now. Is its disk connected?"
+    return Folder(path.id, short_path(path.path), told.get("files", 0), trouble)
 
 
 def read_files(running: Running, folders: list[Folder]) -> SourceState:
@@ -116,11 +125,14 @@ def read_files(running: Running, folders: list[Folder]) -> SourceState:
     last_at = moment(running.store.last_observation_ms("filesystem"))
     if not folders:
         return SourceState("Saved files", "off", "No folder", "Add a folder below.", last_at)
-    missing = sum(1 for folder in folders if folder.trouble)
-    if missing == len(folders):
+    watched = [folder for folder in folders if folder.trouble is None]
+    if not watched:
         return SourceState("Saved files", "late", "Waiting", "None of the folders is there now.", last_at)
-    sentence = f"Watching {count(len(folders) - missing, 'folder')}."
-    return SourceState("Saved files", "late" if missing else "ok", "Watching", sentence, last_at)
+    sentence = f"{count(sum(folder.files for folder in watched), 'file')} in {count(len(watched), 'folder')}."
+    if len(watched) < len(folders):
+        word = f"{len(watched)} of {len(folders)} watched"
+        return SourceState("Saved files", "late", word, sentence, last_at)
+    return SourceState("Saved files", "ok", "Watching", sentence, last_at)
 
 
 def read_editors(running: Running) -> SourceState:
@@ -131,17 +143,17 @@ def read_editors(running: Running) -> SourceState:
     return SourceState("Editors", "ok", "Listening", f"{last.editor} reported last.", moment(last.at_ms))
 
 
-def read_history(running: Running) -> SourceState:
+def read_history(running: Running, folders: list[Folder]) -> SourceState:
     """The commit histories, read on request."""
-    history, store = running.history, running.store
-    imported_at = store.get_meta(IMPORTED_AT)
+    name, history, imported_at = "Commit history", running.history, running.store.get_meta(IMPORTED_AT)
     if history.is_running:
-        return SourceState("Commit history", "ok", "Reading", "Looking through your commits of the last 90 days.")
+        return SourceState(name, "ok", "Reading", "Looking through your commits of the last 90 days.")
     if imported_at is None:
-        offer = "Your commits of the last 90 days can stand for past sessions, marked as an estimate."
-        return SourceState("Commit history", "off", "Not imported", history.trouble or offer, can_import=True)
-    done = f"Imported {ago(int(imported_at))}."
-    return SourceState("Commit history", "late" if history.trouble else "ok", "Imported", history.trouble or done)
+        sentence = history.trouble or "Your commits of the last 90 days can stand for past sessions, as an estimate."
+        return SourceState(name, "off", "Not imported", sentence, offer="Import past sessions" if folders else None)
+    sentence = history.trouble or f"Imported {ago(int(imported_at))}."
+    level = "late" if history.trouble else "ok"
+    return SourceState(name, level, "Imported", sentence, offer="Import again" if folders else None)
 
 
 def moment(ms: int | None) -> Moment | None:

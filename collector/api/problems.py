@@ -87,4 +87,5 @@ def as_json(problem: Problem, status: int, request_id: str) -> str:
 
 def wants_page() -> bool:
     """Whether a browser is showing a page, rather than a program asking."""
-    return request.accept_mimetypes.best == "text/html" and not request.path.startswith("/api/")
+    accepted = request.accept_mimetypes
+    return accepted["text/html"] > accepted["application/json"] and not request.path.startswith("/api/")

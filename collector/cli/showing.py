@@ -73,7 +73,8 @@ def say_folders(setup: Setup) -> str:
 
 def say_editor(wakatime: dict[str, Any]) -> str:
     """The editor that reported last."""
-    return f"{wakatime['editor']}, {say_age(wakatime['lastAt'])}" if wakatime["lastAt"] else "none has reported yet"
+    last_at = wakatime["lastHeartbeatAt"]
+    return f"{wakatime['editor']}, {say_age(last_at)}" if last_at else "none has reported yet"
 
 
 def say_age(moment: str) -> str:

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from dataclasses import dataclass, field
 
 from watchdog.events import (
@@ -29,6 +30,9 @@ WRITTEN = FileClosedEvent if sys.platform.startswith("linux") else FileModifiedE
 WANTED: list[type[FileSystemEvent]] = [WRITTEN, FileMovedEvent, FileCreatedEvent, DirCreatedEvent, DirMovedEvent]
 
 log = logging.getLogger(__name__)
+
+# watchdog says this when a folder is made while it is being looked through; nothing is lost.
+warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def count_ai(observations: list[Observation]) -> dict[str, object] | None:
         "lineChanges": sum(o.ai_lines or 0 for o in told),
         "inputTokens": sum(o.ai_input_tokens or 0 for o in told),
         "outputTokens": sum(o.ai_output_tokens or 0 for o in told),
-        "session": told[-1].ai_session,
+        "session": next((o.ai_session for o in reversed(told) if o.ai_session), None),
     }
 
 

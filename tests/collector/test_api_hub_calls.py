@@ -150,7 +150,9 @@ def test_bodies_that_cannot_be_used(
     assert answer.json["request_id"]
 
 
-@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-05", "1970-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "since", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-05", "1970-01-01T00:00:00Z"]
+)
 def test_times_at_the_edge_are_times(client: FlaskClient, as_hub: Authorize, since: str) -> None:
     assert client.post(EXPORT, json={"since": since}, headers=as_hub(EXPORT)).status_code == 200
 

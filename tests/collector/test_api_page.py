@@ -1,5 +1,6 @@
 """The collector's page and the local user's calls: who sees it, what its forms do, what they say when they cannot."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from flask.testing import FlaskClient
 
 from collector import tickets, wire
 from collector.running import Running
+from collector.status import report
 from collector.store import Link, Store
 from tests.collector.api_fixtures import *  # noqa: F403 - fixtures
-from tests.collector.api_fixtures import ORIGIN, make_link
+from tests.collector.api_fixtures import ORIGIN, make_link, make_observation
 from tests.collector.fake_hub import FakeHub, fake_hub  # noqa: F401 - fixture
 
 FROM_PAGE = {"Origin": ORIGIN}
@@ -127,6 +129,18 @@ def test_folders_from_the_page(visitor: FlaskClient, store: Store, tmp_path: Pat
     assert store.list_paths() == []
 
 
+def test_past_commits_from_the_page(visitor: FlaskClient, running: Running, tmp_path: Path) -> None:
+    assert "Import past sessions" not in visitor.get("/").text  # there is no folder to look in
+    running.store.add_path(tmp_path)
+    assert "Import past sessions" in visitor.get("/").text
+    assert visitor.post("/page/import-git", headers=FROM_PAGE).location == "/?done=importing"
+    deadline = time.monotonic() + 10
+    while running.history.is_running:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert "Import again" in visitor.get("/").text
+
+
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
@@ -153,7 +167,8 @@ def test_a_field_that_is_far_too_long(visitor: FlaskClient) -> None:
 
 
 def test_errors_are_pages_for_browsers(client: FlaskClient) -> None:
-    answer = client.get("/nowhere", headers={"Accept": "text/html,*/*;q=0.8"})
+    accepts = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
+    answer = client.get("/nowhere", headers={"Accept": accepts})
     assert answer.status_code == 404
     assert answer.mimetype == "text/html"
     assert "There is nothing at this address." in answer.text
@@ -182,6 +197,22 @@ def test_local_calls_with_the_token(
     assert client.delete(f"/paths/{added.json['id']}", headers=as_user).status_code == 204
     assert client.delete(f"/paths/{added.json['id']}", headers=as_user).status_code == 404
     assert client.get("/config", headers=as_user).json["port"] == running.port
+
+
+def test_the_hub_is_told_no_path_and_no_secret(running: Running, tmp_path: Path) -> None:
+    running.store.add_path(tmp_path)
+    running.store.add_observations([make_observation()])
+    running.filesystem.rescan()
+    told = report(running)
+    assert told["port"] == running.port
+    assert told["sources"]["wakatime"] == {
+        "state": "receiving",
+        "lastHeartbeatAt": "2026-01-05T13:00:00.000Z",
+        "editor": "vim",
+    }
+    assert set(told["sources"]["filesystem"]) == {"state", "lastAt"}
+    for secret in (str(tmp_path), "a.py", running.store.wakatime_key(), running.store.local_token()):
+        assert secret not in str(told)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,13 @@ AGENT = "wakatime/v1.90.0 (linux-6.1.0-x86_64) go1.22.1 vscode/1.90.0 vscode-wak
 
 
 def make_heartbeat(seconds: float = 1_767_618_000.5) -> dict[str, object]:
-    return {"entity": "/home/ada/code/muster/a.py", "type": "file", "time": seconds, "is_write": True, "user_agent": AGENT}
+    return {
+        "entity": "/home/ada/code/muster/a.py",
+        "type": "file",
+        "time": seconds,
+        "is_write": True,
+        "user_agent": AGENT,
+    }
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from collector.cli import first_run
 from collector.store import Store
 from tests.collector.fake_hub import RIGHT_CODE, FakeHub, fake_hub  # noqa: F401 - fixture
 
@@ -110,15 +112,14 @@ def test_past_commits(cli: Cli, cli_store: Store, env: dict[str, str], tmp_path:
     repository = tmp_path / "home" / "code" / "thing"
     repository.mkdir(parents=True)
     (repository / "a.py").write_text("x = 1\n")
-    identity = {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
-    (tmp_path / "gitconfig").write_text("[user]\n name = Ada\n email = ada@example.org\n")
+    (tmp_path / "home" / ".gitconfig").write_text("[user]\n name = Ada\n email = ada@example.org\n")
     for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
-        subprocess.run(["git", *words], cwd=repository, env=env | identity, check=True)
+        subprocess.run(["git", *words], cwd=repository, env=env, check=True)
     cli("paths", "add", str(tmp_path / "home" / "code"))
-    told = cli("import-git", **identity)
+    told = cli("import-git")
     assert told.returncode == 0, told.stderr
     assert cli_store.last_observation_ms("git") is not None
-    again = cli("import-git", **identity)
+    again = cli("import-git")
     assert again.stdout.startswith("0 observations new")
 
 
@@ -152,8 +153,34 @@ def test_a_wrong_variable_is_one_sentence(cli: Cli) -> None:
         ("windows", ["shell:startup", "-m collector run"]),
     ],
 )
-def test_service_instructions_have_the_real_paths(cli: Cli, env: dict[str, str], platform: str, words: list[str]) -> None:
+def test_service_instructions_have_the_real_paths(
+    cli: Cli, env: dict[str, str], platform: str, words: list[str]
+) -> None:
     told = cli("service", "--platform", platform)
     assert told.returncode == 0, told.stderr
     for word in (*words, str(ROOT), env["MUSTER_COLLECTOR_DIR"]):
         assert word in told.stdout
+
+
+def test_the_first_start_asks_on_a_terminal(cli_store: Store, tmp_path: Path) -> None:
+    offered, refused, typed = (tmp_path / name for name in ("offered", "refused", "typed"))
+    for path in (offered, refused, typed):
+        path.mkdir()
+    answers = f"y\nn\n/no/such/folder\n{typed}\n\n"
+    with CliRunner().isolation(input=answers) as (out, *_):
+        first_run.ask(cli_store, [offered, refused])
+    assert [path.path for path in cli_store.list_paths()] == [str(offered), str(typed)]
+    assert b"There is no folder /no/such/folder." in out.getvalue()
+
+
+def test_the_first_start_elsewhere_takes_what_it_finds(
+    cli_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "code" / "thing" / ".git").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first_run.prepare(cli_store)
+    assert [path.path for path in cli_store.list_paths()] == [str(tmp_path / "code")]
+    assert capsys.readouterr().out.startswith("Watching ~/code.\n")
+    cli_store.remove_path(1)
+    first_run.prepare(cli_store)
+    assert cli_store.list_paths() == []

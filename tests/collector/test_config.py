@@ -42,7 +42,7 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_the_network_is_only_served_on_purpose(tmp_path: Path) -> None:
     env = {"MUSTER_COLLECTOR_DIR": str(tmp_path), "MUSTER_COLLECTOR_HOST": "0.0.0.0"}
-    with pytest.raises(ConfigError, match="MUSTER_COLLECTOR_HOST=0.0.0.0"):
+    with pytest.raises(ConfigError, match=r"MUSTER_COLLECTOR_HOST=0\.0\.0\.0"):
         read_config(env)
     config = read_config(env | {"MUSTER_INSECURE_LAN": "1"})
     assert config.is_any_host

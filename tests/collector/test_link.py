@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from collector import wire
 from collector.link import pairing
 from collector.link.backoff import pause_seconds
 from collector.link.hub import Hub, HubError, is_private_road, normalise_hub_url
@@ -30,8 +29,7 @@ def told() -> dict[str, object]:
 
 @pytest.fixture
 def poller(store: Store, told: dict[str, object]) -> Poller:
-    poller = Poller(store, lambda: told, lambda: None)
-    return poller
+    return Poller(store, lambda: told, lambda: None)
 
 
 @pytest.fixture
@@ -135,7 +133,9 @@ def test_addresses_as_people_type_them(text: str, url: str) -> None:
     assert normalise_hub_url(text) == url
 
 
-@pytest.mark.parametrize("text", ["", "http://", "ftp://hub", "http://a:b@hub", "http://hub:99999", "hub:0", "file:///etc"])
+@pytest.mark.parametrize(
+    "text", ["", "http://", "ftp://hub", "http://a:b@hub", "http://hub:99999", "hub:0", "file:///etc"]
+)
 def test_addresses_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="is not a hub's address"):
         normalise_hub_url(text)
@@ -275,5 +275,3 @@ def wait_for(condition: object, seconds: float = 5.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-

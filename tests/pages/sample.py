@@ -14,7 +14,7 @@ from collector import wire
 from tests.pages import story
 from webapp.database import transaction
 from webapp.features.devices.models import Device, Sighting
-from webapp.features.jobs.models import Job, JobEvent
+from webapp.features.jobs.models import Job, JobEvent, ProcessBeat
 from webapp.features.sessions.models import Pull, PullState, QuarantinedSession, StoredSession
 from webapp.features.sessions.parsing import parse
 from webapp.features.sessions.recounting import refresh_stale_days
@@ -22,6 +22,11 @@ from webapp.features.sessions.stale_days import find_days, mark_stale
 from webapp.lib import clock
 
 ROAD = "direct"
+IMPOSTOR = "Another program answers on port 8001 and cannot prove that it is build-box."
+PROBLEMS = {
+    "thinkpad": ("unreachable", "Nothing answers at 127.0.0.1:8001.", timedelta(hours=19)),
+    "build-box": ("identity", IMPOSTOR, timedelta(minutes=47)),
+}
 
 
 def fill(account_id: int) -> None:
@@ -36,6 +41,7 @@ def fill(account_id: int) -> None:
         add_quarantined(session, now)
         add_jobs(session, account_id, now)
         add_sighting(session, now)
+        add_processes(session, now)
     refresh_stale_days(account_id)
 
 
@@ -64,19 +70,17 @@ def add_machine(session: Session, account_id: int, machine: story.Machine, now: 
         created_at=now - timedelta(days=36),
         paired_at=now - timedelta(days=36),
     )
-    is_failing = machine.name == "build-box"
+    problem, detail, since = PROBLEMS.get(machine.name, (None, None, timedelta()))
     state = PullState(
         device_id=machine.id,
         cursor="sample",
         due_at=now + timedelta(seconds=48),
-        failures=5 if is_failing else 0,
+        failures=5 if problem else 0,
         last_pulled_at=pulled_at,
-        last_tried_at=now - timedelta(minutes=2) if is_failing else pulled_at,
-        problem="identity" if is_failing else None,
-        problem_detail="Another program answers on port 8001 and cannot prove that it is build-box."
-        if is_failing
-        else None,
-        problem_since_at=now - timedelta(minutes=47) if is_failing else None,
+        last_tried_at=now - timedelta(minutes=2) if problem else pulled_at,
+        problem=problem,
+        problem_detail=detail,
+        problem_since_at=now - since if problem else None,
     )
     session.add_all([device, state])
 
@@ -88,7 +92,7 @@ def add_pulls(session: Session, machine: story.Machine, now: datetime) -> int:
     for index in range(12):
         started_at = now - first - timedelta(seconds=61 * index if machine.name != "build-box" else 300 * index)
         is_failed = machine.name == "build-box" and index < 9
-        rows = (0, 2, 0, 0, 5, 1, 0, 0, 3, 0, 1, 0)[index]
+        rows = (3, 2, 0, 0, 5, 1, 0, 0, 3, 4, 1, 0)[index]
         pull = Pull(
             device_id=machine.id,
             road=ROAD,
@@ -100,7 +104,7 @@ def add_pulls(session: Session, machine: story.Machine, now: datetime) -> int:
             changed_rows=0 if is_failed else min(rows, 2),
             milliseconds=2040 if is_failed else 41 + 7 * rows,
             problem="identity" if is_failed else None,
-            error="Another program answers on port 8001 and cannot prove that it is build-box." if is_failed else None,
+            error=IMPOSTOR if is_failed else None,
         )
         session.add(pull)
         if newest is None and not is_failed:
@@ -144,7 +148,7 @@ JOBS = (
         "failed",
         95,
         "",
-        "Another program answers on port 8001 and cannot prove that it is build-box.",
+        IMPOSTOR,
         story.BUILDBOX.id,
     ),
     ("sessions.pull_all", "Pull all machines", "succeeded", 1500, "", None, None),
@@ -213,3 +217,9 @@ def add_sighting(session: Session, now: datetime) -> None:
             seen_at=now - timedelta(seconds=4),
         )
     )
+
+
+def add_processes(session: Session, now: datetime) -> None:
+    """A worker and a scheduler that stay alive as long as anybody looks."""
+    for name, role in (("hub:4711", "worker"), ("hub:4712", "scheduler")):
+        session.add(ProcessBeat(name=name, role=role, started_at=now, seen_at=now + timedelta(days=1)))

@@ -76,6 +76,7 @@ class CollectorClient:
         self._attempts = attempts
         self._pin = partial(collector_addresses.pin, names=names, resolve=resolve)
         self._manager = make_manager()
+        self._met: set[str] = set()
 
     def close(self) -> None:
         """Closes every kept connection."""
@@ -94,8 +95,9 @@ class CollectorClient:
         """One page of the device's sessions. A connection that has not proven the key does so first; CollectorError."""
 
         def export(deadline: float) -> wire.ExportPage:
-            with suppress(NotProven):
-                return self._export(url, device_id, pull_secret, request, deadline, is_vouched=False)
+            if url in self._met:  # a first call has no proven connection, so it need not be tried
+                with suppress(NotProven):
+                    return self._export(url, device_id, pull_secret, request, deadline, is_vouched=False)
             proven = self._prove(url, device_id, pull_secret, deadline)
             # A peer that closes after each answer can only be taken at its word for the next connection.
             with suppress(NotProven):
@@ -137,6 +139,7 @@ class CollectorClient:
             detail = f"Whatever answers at {url} claims to be this machine but cannot prove its key."
             raise CollectorError("identity", detail)
         connection.prove(number)
+        self._met.add(url)
         return Proven(health, is_closed=not connection.is_proven)
 
     def _export(

@@ -56,7 +56,11 @@ def show_device(device_id: str) -> Response:
     devices.note_watched(device_id)
     response = htmx.answer(
         "devices/now.html",
-        {"device-now": "devices/_now.html", "pull-now": "devices/_pull_now.html"},
+        {
+            "device-now": "devices/_now.html",
+            "device-state": "devices/_state.html",
+            "pull-now": "devices/_pull_now.html",
+        },
         machine=machine,
         pulls=sessions.list_pulls(account.id, device_id, limit=LAST_PULLS),
         job=job,
@@ -130,7 +134,9 @@ def delete_device(device_id: str) -> Response:
     name, typed = device.name, request.form.get("name", "").strip()
     if typed != name:
         error = f"Type {name} exactly as it is written here."
-        return htmx.answer("devices/delete.html", {}, http_status=422, device=device, typed=typed, error=error)
+        response = htmx.answer("devices/delete.html", {}, device=device, typed=typed, error=error)
+        response.status_code = 422
+        return response
     devices.delete_device(account.id, device_id)
     flash(f"{name} and everything that came from it are deleted.")
     return htmx.go(url_for("devices.list_devices"))

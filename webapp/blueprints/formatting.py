@@ -142,8 +142,11 @@ def as_datetime(at: Moment) -> datetime:
 
 
 def viewer_zone() -> ZoneInfo:
-    """The zone of the account that looks at the page; UTC while nobody is signed in."""
-    return zone_of(getattr(current_user, "timezone", None) or "UTC")
+    """The zone of the account that looks at the page; UTC while nobody is signed in. Found once per request."""
+    if "viewer_zone" not in g:
+        g.viewer_zone = zone_of(getattr(current_user, "timezone", None) or "UTC")
+    zone: ZoneInfo = g.viewer_zone
+    return zone
 
 
 @lru_cache(maxsize=64)

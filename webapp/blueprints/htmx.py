@@ -21,12 +21,10 @@ def is_htmx() -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
-def answer(page: str, partials: Mapping[str, str], /, http_status: int = 200, **context: object) -> Response:
+def answer(page: str, partials: Mapping[str, str], /, **context: object) -> Response:
     """`page`, or the partial whose root's id htmx targets. `partials` maps ids to templates."""
     partial = partials.get(request.headers.get("HX-Target", "")) if is_htmx() else None
-    response = (
-        make_response(render_template(page, **context), http_status) if partial is None else live(partial, **context)
-    )
+    response = make_response(render_template(page, **context)) if partial is None else live(partial, **context)
     response.vary.update(("HX-Request", "HX-Target"))
     return response
 

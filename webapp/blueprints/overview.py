@@ -8,7 +8,6 @@ from flask import Blueprint, Response, request, url_for
 from webapp.blueprints import formatting, htmx
 from webapp.blueprints.access import current_account
 from webapp.blueprints.charts import columns, heat, shares
-from webapp.features.devices import service as devices
 from webapp.features.overview import service as overview
 from webapp.features.sessions import service as sessions
 from webapp.features.sessions.totals import Totals
@@ -34,8 +33,9 @@ def show_overview() -> Response:
         days=days,
         ranges=RANGES,
         device_id=device_id,
-        devices=devices.list_devices(account.id),
+        devices=[machine.device for machine in seen.machines],
         here=url_for("overview.show_overview", days=days, device=device_id),
+        day_url=url_for("sessions.list_sessions", device=device_id, day=""),
         **draw(seen.totals),
     )
 

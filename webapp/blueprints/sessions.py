@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, request, url_for
 
@@ -33,7 +33,7 @@ class Wanted:
     language: str | None = None
     cursor: str | None = None
 
-    def url(self, **changes: object) -> str:
+    def url(self, **changes: Any) -> str:
         """The address with some words changed; any change leaves the cursor behind."""
         asked = replace(self, **{"cursor": None, **changes})
         return url_for(

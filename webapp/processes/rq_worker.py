@@ -15,7 +15,7 @@ from flask import Flask, current_app
 from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from rq.timeouts import UnixSignalDeathPenalty
+from rq.timeouts import HorseMonitorTimeoutException, UnixSignalDeathPenalty
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import queue
@@ -45,9 +45,11 @@ class NotATask(Exception):
 
 
 class TimeLimit(UnixSignalDeathPenalty):
-    """RQ's alarm, with a sentence for the ledger."""
+    """RQ's alarm, with a sentence for the ledger. RQ also sets it to look after a work-horse: that one stays RQ's."""
 
-    def handle_death_penalty(self, signum: int, frame: object) -> None:  # noqa: ARG002
+    def handle_death_penalty(self, signum: int, frame: object) -> None:
+        if self._exception is HorseMonitorTimeoutException:
+            super().handle_death_penalty(signum, frame)
         raise TookTooLong(f"It took longer than {self._timeout} seconds and was stopped.")
 
 

@@ -65,6 +65,7 @@ class Server:
         try:
             self._server = create_server(app, map=self._sockets, **limits(config))
         except OSError as error:
+            wasyncore.close_all(self._sockets)
             raise AddressTaken(address_taken(config, error)) from error
 
     def run(self) -> None:

@@ -31,6 +31,7 @@ class Column:
     agent_ms: int
     parts: Sequence[Part]
     tip: str
+    words: str
     tick: str
 
 
@@ -48,10 +49,17 @@ def draw_columns(
 ) -> Columns:
     """Columns of `(day, ms, agent_ms, [(project, ms)])`; projects outside `named` stand together on top, in grey."""
     top_ms = scale_top(max((ms for _, ms, _, _ in days), default=0)) * HOUR_MS
-    ticks = choose_ticks([day for day, *_ in days])
     columns = [
-        Column(day, ms, agent_ms, stack(projects, ms, top_ms, colour, named), describe(day, ms, projects), ticks[index])
-        for index, (day, ms, agent_ms, projects) in enumerate(days)
+        Column(
+            day,
+            ms,
+            agent_ms,
+            stack(projects, ms, top_ms, colour, named),
+            describe(day, ms, projects),
+            " · ".join(list_projects(projects)),
+            tick,
+        )
+        for (day, ms, agent_ms, projects), tick in zip(days, choose_ticks([day for day, *_ in days]), strict=True)
     ]
     shown = [name for name in named if any(name == part.name for column in columns for part in column.parts)]
     return Columns(columns, [hours(top_ms), hours(top_ms // 2), "0"], shown)
@@ -81,12 +89,16 @@ def stack(
 
 def describe(day: date, ms: int, projects: Sequence[tuple[str, int]]) -> str:
     """The words of a column: the day and its total, then its largest projects."""
-    lines = [f"{formatting.day_name(day)}: {formatting.duration(ms) if ms else 'nothing'}"]
+    told = list_projects(projects)
+    more = [f"and {len(told) - TIP_PROJECTS} more"] if len(told) > TIP_PROJECTS else []
+    total = formatting.duration(ms) if ms else "nothing"
+    return "\n".join([f"{formatting.day_name(day)}: {total}", *told[:TIP_PROJECTS], *more])
+
+
+def list_projects(projects: Sequence[tuple[str, int]]) -> list[str]:
+    """Each project with its time, the largest first."""
     ordered = sorted((pair for pair in projects if pair[1]), key=lambda pair: -pair[1])
-    lines += [f"{name or 'No project'}  {formatting.duration(part)}" for name, part in ordered[:TIP_PROJECTS]]
-    if len(ordered) > TIP_PROJECTS:
-        lines.append(f"and {len(ordered) - TIP_PROJECTS} more")
-    return "\n".join(lines)
+    return [f"{name or 'No project'} {formatting.duration(ms)}" for name, ms in ordered]
 
 
 def choose_ticks(days: Sequence[date]) -> list[str]:

@@ -21,11 +21,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """The cells, the words beside them, and the size of the picture."""
+    """The hours in which anything happened, the words beside them, and the measures of the picture.
+
+    The empty hours are a pattern: squares of `size` every `step` from `left` and `top`.
+    """
 
     cells: Sequence[Cell]
     days: Sequence[tuple[str, int]]
     hours: Sequence[tuple[str, int]]
+    left: int
+    top: int
+    step: int
     size: int
     width: int
     height: int
@@ -40,10 +46,23 @@ def draw_heat(week: Sequence[Sequence[int]]) -> HeatMap:
         Cell(LEFT + hour * CELL, TOP + day * CELL, f"h{shade(ms, most)}", describe(day, hour, ms))
         for day, row in enumerate(week)
         for hour, ms in enumerate(row)
+        if ms
     ]
     days = [(name, TOP + index * CELL + 10) for index, name in enumerate(DAYS)]
     hours = [(f"{hour:02d}", LEFT + hour * CELL) for hour in range(0, 24, 3)]
-    return HeatMap(cells, days, hours, CELL - GAP, LEFT + 24 * CELL, TOP + 7 * CELL, find_peak(week), tabulate(week))
+    return HeatMap(
+        cells,
+        days,
+        hours,
+        left=LEFT,
+        top=TOP,
+        step=CELL,
+        size=CELL - GAP,
+        width=LEFT + 24 * CELL,
+        height=TOP + 7 * CELL,
+        peak=find_peak(week),
+        table=tabulate(week),
+    )
 
 
 def tabulate(week: Sequence[Sequence[int]]) -> list[tuple[str, list[int]]]:
@@ -53,13 +72,13 @@ def tabulate(week: Sequence[Sequence[int]]) -> list[tuple[str, list[int]]]:
 
 
 def shade(ms: int, most: int) -> int:
-    """0 for nothing, else 1 to 4 by quarters of the busiest hour."""
-    return 0 if not ms else 1 + min(3, 4 * ms // max(most, 1))
+    """1 to 4 by quarters of the busiest hour."""
+    return 1 + min(3, 4 * ms // most)
 
 
 def describe(day: int, hour: int, ms: int) -> str:
     """`Mon 09:00-10:00: 3 h 12 m`."""
-    return f"{DAYS[day]} {hour:02d}:00–{(hour + 1) % 24:02d}:00: {formatting.duration(ms) if ms else 'nothing'}"
+    return f"{DAYS[day]} {hour:02d}:00–{(hour + 1) % 24:02d}:00: {formatting.duration(ms)}"
 
 
 def find_peak(week: Sequence[Sequence[int]]) -> str:

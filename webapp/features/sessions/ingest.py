@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from webapp.features.sessions import quarantine
 from webapp.features.sessions.models import StoredSession
 from webapp.features.sessions.parsing import Parsed, Row
 from webapp.features.sessions.stale_days import find_days, mark_stale
-from webapp.features.sessions.upserting import insert_into
+from webapp.features.sessions.upserting import Prepared, insert_into, is_one_of, prepare
 from webapp.lib.spans import Span
 
-IDS_PER_QUERY = 500
 KEY = ("device_id", "id")
+_upserts: dict[tuple[str, bool], Prepared] = {}
 
 
 def store_parsed(
@@ -33,11 +33,12 @@ def store_parsed(
     is_reset: bool = False,
 ) -> int:
     """Stores the rows of `parsed`, in the caller's transaction; how many were new or changed."""
-    old = read_old(session, device_id, parsed.rows)
+    old = read_old(session, device_id, parsed.rows, is_reset=is_reset)
     fresh = choose_fresh(parsed.rows, old, is_reset=is_reset)
     if fresh:
-        mine = {"device_id": device_id, "account_id": account_id, "pull_id": pull_id}
-        upsert(session, [{**row, **mine} for row in fresh], is_reset=is_reset)
+        for row in fresh:
+            row.update(device_id=device_id, account_id=account_id, pull_id=pull_id)
+        prepare_upsert(session, is_reset=is_reset).execute(session, fresh)
         mark_stale(session, account_id, find_days(_touched(fresh, old), zone))
         quarantine.clear(session, device_id, {row["id"] for row in fresh})
     if parsed.rejected:
@@ -45,16 +46,14 @@ def store_parsed(
     return len(fresh)
 
 
-def read_old(session: Session, device_id: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """What is stored of the sessions in `rows`, by id: changed_ms, started_ms, ended_ms, and the record."""
-    ids = [row["id"] for row in rows]
-    columns = (StoredSession.id, StoredSession.changed_ms, StoredSession.started_ms, StoredSession.ended_ms)
-    wanted = select(*columns, StoredSession.record).where(StoredSession.device_id == device_id)
-    old: dict[str, Any] = {}
-    for first in range(0, len(ids), IDS_PER_QUERY):
-        found = session.connection().execute(wanted.where(StoredSession.id.in_(ids[first : first + IDS_PER_QUERY])))
-        old |= {row.id: row for row in found}
-    return old
+def read_old(session: Session, device_id: str, rows: Sequence[Row], *, is_reset: bool) -> dict[str, Any]:
+    """What is stored of the sessions in `rows`, by id: changed_ms, started_ms, ended_ms, the record where it counts."""
+    columns = [StoredSession.id, StoredSession.changed_ms, StoredSession.started_ms, StoredSession.ended_ms]
+    if is_reset or any(row["changed_ms"] == 0 for row in rows):
+        columns.append(StoredSession.record)
+    same = is_one_of(session, StoredSession.id, [row["id"] for row in rows])
+    wanted = select(*columns).where(StoredSession.device_id == device_id, same)
+    return {row.id: row for row in session.connection().execute(wanted).all()}
 
 
 def choose_fresh(rows: Iterable[Row], old: dict[str, Any], *, is_reset: bool) -> list[Row]:
@@ -79,18 +78,21 @@ def is_newer(row: Row, stored: Any, *, is_reset: bool) -> bool:
     return bool(row["changed_ms"] > stored.changed_ms)
 
 
-def upsert(session: Session, rows: Sequence[Row], *, is_reset: bool) -> None:
-    """One statement for all rows. It asks again what `is_newer` asked, in case another writer came between."""
+def prepare_upsert(session: Session, *, is_reset: bool) -> Prepared:
+    """INSERT of sessions that replaces older versions. It asks again what `is_newer` asked, in the database."""
+    kept = _upserts.get((session.get_bind().dialect.name, is_reset))
+    if kept is not None:
+        return kept
     table = StoredSession.__table__
     insert = insert_into(session, StoredSession)
     new = insert.excluded
     is_other = new.record != table.c.record
-    is_later = or_(new.changed_ms > table.c.changed_ms, and_(new.changed_ms == 0, is_other))
+    is_later = or_(new.changed_ms > table.c.changed_ms, and_(new.changed_ms == literal_column("0"), is_other))
     replaced = {column.name: new[column.name] for column in table.columns if column.name not in KEY}
-    statement = insert.on_conflict_do_update(
-        index_elements=KEY, set_=replaced, where=is_other if is_reset else is_later
-    )
-    session.connection().execute(statement, rows)
+    upsert = insert.on_conflict_do_update(index_elements=KEY, set_=replaced, where=is_other if is_reset else is_later)
+    made = prepare(session, upsert, [column.name for column in table.columns])
+    _upserts[session.get_bind().dialect.name, is_reset] = made
+    return made
 
 
 def _touched(rows: Iterable[Row], old: dict[str, Any]) -> Iterable[Span]:

@@ -22,7 +22,7 @@ from webapp.lib import clock
 log = logging.getLogger(__name__)
 
 THREADS = 32
-ROWS_PER_COMMIT = 500
+ROWS_PER_COMMIT = 1000
 COMMIT_SECONDS = 0.2
 PAGES_AHEAD = 64
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3

@@ -78,7 +78,7 @@ def read_sessions(account_id: int, first: date, last: date, zone: ZoneInfo) -> I
     )
     near = wanted.where(StoredSession.started_ms >= start - LONG_MS, StoredSession.started_ms < end)
     long = wanted.where(IS_LONG, StoredSession.ended_ms > start, StoredSession.started_ms < start - LONG_MS)
-    return db.session.connection().execute(union_all(near, long))  # type: ignore[return-value]  # rows are tuples
+    return db.session.connection().execute(union_all(near, long)).all()  # type: ignore[return-value]  # tuples
 
 
 def replace_totals(session: Session, account_id: int, days: set[date], details: Details) -> None:

@@ -11,20 +11,25 @@ from sqlalchemy.orm import Session
 from webapp.extensions import db
 from webapp.features.sessions.models import StaleDay
 from webapp.features.sessions.upserting import insert_into
-from webapp.lib.local_days import day_of, list_days
+from webapp.lib.local_days import QUARTER_MS, day_of, list_days
 from webapp.lib.spans import Span
+
+SHORTEST_DAY_MS = 20 * 3_600_000
+"""What is shorter touches no day besides those of its ends."""
 
 
 def find_days(spans: Iterable[Span], zone: ZoneInfo) -> set[date]:
     """The local days that `spans` touch; the last instant of a span is the one before its end."""
+    quarters: set[int] = set()
     days: set[date] = set()
     for start, end in spans:
-        first, last = day_of(start, zone), day_of(max(start, end - 1), zone)
-        if first == last:
-            days.add(first)
+        last = end - 1 if end > start else start
+        if last - start < SHORTEST_DAY_MS:
+            quarters.add(start // QUARTER_MS)
+            quarters.add(last // QUARTER_MS)
         else:
-            days.update(list_days(first, last))
-    return days
+            days.update(list_days(day_of(start, zone), day_of(last, zone)))
+    return days | {day_of(quarter * QUARTER_MS, zone) for quarter in quarters}
 
 
 def mark_stale(session: Session, account_id: int, days: Iterable[date]) -> None:
