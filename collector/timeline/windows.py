@@ -72,11 +72,11 @@ def derive_window(
     """The window from `start` over the first of `places` to the next safe end, and the places that lie beyond it."""
     walker = Walker(idle_timeout_ms)
     passed = 0
-    last_stop_ms: int | None = None
+    reached_ms: int | None = None  # by the longest span so far: a shorter one after it makes a pause that is new
     for observation, is_standing in read_stream(connection, stream, start):
         place = order_of(observation)
-        is_pause = last_stop_ms is not None and observation.at_ms - last_stop_ms >= idle_timeout_ms
-        last_stop_ms = observation.stop_ms
+        is_pause = reached_ms is not None and observation.at_ms - reached_ms >= idle_timeout_ms
+        reached_ms = observation.stop_ms if reached_ms is None else max(reached_ms, observation.stop_ms)
         while passed < len(places) and places[passed] <= place:
             passed += 1
         is_start = is_standing and walker.step(observation)

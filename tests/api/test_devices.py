@@ -1,8 +1,12 @@
 """Devices over the API: seen, renamed, unpaired, deleted; and only by their owner."""
 
+import pytest
+
 from tests.api.conftest import Caller, Machine
 from webapp.extensions import db
+from webapp.features.devices import service as devices
 from webapp.features.devices.models import Device
+from webapp.features.overview import service as overview
 
 
 def test_paired_machine_is_listed_with_its_state(script: Caller, machine: Machine) -> None:
@@ -66,3 +70,22 @@ def test_stranger_finds_no_device(outsider: Caller, machine: Machine) -> None:
     ]
     assert [answer.status_code for answer in answers] == [404] * 4
     assert machine.caller.get("/api/collector/poll").status_code == 200
+
+
+def test_device_that_is_deleted_while_it_is_read_is_not_found(
+    script: Caller, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "list_machines", lambda _account_id: [])
+    path = f"/api/devices/{machine.id}"
+    assert script.get(path).status_code == 404
+    assert script.call("PATCH", path, json={"name": "x"}).status_code == 404
+
+
+def test_row_that_is_deleted_while_it_is_used_is_not_found(
+    script: Caller, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "unpair_device", lambda _account_id, _device_id: db.session.get_one(Device, "gone"))
+    answer = script.call("DELETE", f"/api/devices/{machine.id}")
+    assert answer.status_code == 404
+    assert answer.json is not None
+    assert answer.json["detail"] == "It was removed a moment ago."

@@ -1,6 +1,6 @@
 """Fixtures for the collector's data: a store of its own for each test, and short words for observations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +18,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(tmp_path / "collector" / "collector.db")
     yield made
     made.close()
-
-
-@pytest.fixture
-def observe() -> Callable[..., Observation]:
-    """Makes an editor's observation of a file, some seconds after Monday morning."""
-    return make_observation
 
 
 def make_observation(entity: str, seconds: float, **fields: object) -> Observation:

@@ -92,6 +92,17 @@ def test_late_data_in_any_order_ends_where_a_derivation_from_scratch_ends(
         store.close()
 
 
+def test_a_short_span_that_arrives_late_splits_what_was_one_session(store: Store) -> None:
+    first = [one_observation("/p/b.py", seconds, "git", False, 1, 0) for seconds in (0, 60)]
+    late = [one_observation("/p/a.py", 0, "git", False, 0, 0)]
+    now_ms = MONDAY_MS + HOUR * 1000
+    for delivery in (first, late):
+        store.add_observations(delivery)
+        materialise(store, now_ms, idle_timeout_seconds=60)
+    assert stored(store) == derived(store, first + late, now_ms, 60)
+    assert len(stored(store)) == 1
+
+
 def test_a_crowd_of_saves_that_arrives_in_parts_is_recognised_in_the_end(store: Store) -> None:
     saves = [one_observation(f"/p/{n}.py", 60, "filesystem", True, 0, 0) for n in range(60)]
     now_ms = MONDAY_MS + HOUR * 1000

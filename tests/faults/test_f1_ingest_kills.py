@@ -1,9 +1,9 @@
 """F1: a puller that is killed at any moment loses nothing and stores nothing twice.
 
 A collector in this process hands out pages. A forked child pulls and stores them, and writes each committed session's
-id and change time into a pipe: these are acknowledged. It is killed 1 to 20 ms after it began to take the lease, or to
-store. Afterwards the hub must hold every acknowledged session, at least as new, and in the end exactly what the
-collector has, each session once.
+id and change time into a pipe: these are acknowledged. It is killed 1 to 20 ms after it began to take the lease, to
+store, or after its first commit. Afterwards the hub must hold every acknowledged session, at least as new, and in the
+end exactly what the collector has, each session once.
 
 60 rounds; 1,000 with MUSTER_FAULTS=full. MUSTER_SEED replays a run.
 """
@@ -38,6 +38,7 @@ ROUNDS = 1000 if os.environ.get("MUSTER_FAULTS") == "full" else 60
 PAGE = 20
 ACK = struct.Struct("<36sq")
 BEGUN = b"begun"
+MOMENTS = ("lease", "store", "committed")
 
 
 @pytest.fixture
@@ -62,7 +63,8 @@ def test_kills_lose_and_double_nothing(app: Flask, owner: Account, collector: Ex
     for step in range(ROUNDS):
         collector.put(*(make_session(200 + step * 3 + more) for more in range(3)))
         collector.put(*(grow(make_session(dice.randrange(200 + step * 3)), dice.randrange(1, 9)) for _ in range(30)))
-        found, was_killed = pull_and_kill(app, collector.device_id, dice.random() < 0.2, dice.uniform(0.001, 0.020))
+        (moment,) = dice.choices(MOMENTS, (1, 4, 5))
+        found, was_killed = pull_and_kill(app, collector.device_id, moment, dice.uniform(0.001, 0.020))
         kills += was_killed
         commits += bool(found)
         for session_id, changed_ms in found:
@@ -78,8 +80,8 @@ def test_kills_lose_and_double_nothing(app: Flask, owner: Account, collector: Ex
     check_equal(account_id, collector)
 
 
-def pull_and_kill(app: Flask, device_id: str, is_early: bool, seconds: float) -> tuple[list[tuple[str, int]], bool]:
-    """Forks a puller and kills it `seconds` after it began (`is_early`: to take the lease, else to store).
+def pull_and_kill(app: Flask, device_id: str, moment: str, seconds: float) -> tuple[list[tuple[str, int]], bool]:
+    """Forks a puller and kills it `seconds` after the `moment`, which is one of MOMENTS.
 
     What it acknowledged, and whether it was killed at work.
     """
@@ -89,8 +91,11 @@ def pull_and_kill(app: Flask, device_id: str, is_early: bool, seconds: float) ->
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reader)
-        be_killed(app, device_id, writer, is_early)
+        try:
+            os.close(reader)
+            be_killed(app, device_id, writer, moment)
+        finally:
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb", buffering=0) as pipe:
         begun = pipe.read(len(BEGUN))
@@ -103,30 +108,27 @@ def pull_and_kill(app: Flask, device_id: str, is_early: bool, seconds: float) ->
     return [(name.decode(), changed) for name, changed in ACK.iter_unpack(said[:whole])], os.WIFSIGNALED(status)
 
 
-def be_killed(app: Flask, device_id: str, writer: int, is_early: bool) -> None:
+def be_killed(app: Flask, device_id: str, writer: int, moment: str) -> None:
     """The child: pulls, and acknowledges after each commit."""
     store = storing.store
     begun: list[int] = []
 
-    def say_begun() -> None:
-        if not begun:
+    def pass_moment(name: str) -> None:
+        if name == moment and not begun:
             begun.append(os.write(writer, BEGUN))
 
     def store_and_acknowledge(arrived) -> None:
-        say_begun()
+        pass_moment("store")
         store(arrived)
+        pass_moment("committed")
         rows = [row for one in arrived if one.page is not None for row in one.page.parsed.rows]
         os.write(writer, b"".join(ACK.pack(row["id"].encode(), row["changed_ms"]) for row in rows))
 
-    try:
-        pulling.store = store_and_acknowledge  # type: ignore[attr-defined]
-        if is_early:
-            say_begun()
-        with app.app_context():
-            targets = rounds.ready(leases.claim([device_id]))
-            pulling.pull_targets(targets, CollectorClient(timeout_seconds=5, attempts=1))
-    finally:
-        os._exit(0)
+    pulling.store = store_and_acknowledge  # type: ignore[attr-defined]
+    pass_moment("lease")
+    with app.app_context():
+        targets = rounds.ready(leases.claim([device_id]))
+        pulling.pull_targets(targets, CollectorClient(timeout_seconds=5, attempts=1))
 
 
 def expire_lease(device_id: str) -> None:

@@ -11,7 +11,8 @@ import structlog
 from flask import Flask, Response, g, make_response, redirect, render_template, request, url_for
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NoResultFound, SQLAlchemyError
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge, Unauthorized
 
 from webapp import errors
@@ -72,6 +73,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(errors.MusterError, tell_muster_error)
     app.register_error_handler(HTTPException, tell_http_error)
     app.register_error_handler(DBAPIError, tell_database_error)
+    for kind in (NoResultFound, ObjectDeletedError, StaleDataError):
+        app.register_error_handler(kind, tell_gone)
 
 
 def tell_muster_error(error: errors.MusterError) -> Response:
@@ -89,6 +92,12 @@ def tell_database_error(error: DBAPIError) -> Response:
         raise error
     log.warning("database_unavailable", path=request.path, reason=known.code)
     return tell(Problem(known.status, known.code, known.detail, headers=known.headers))
+
+
+def tell_gone(error: SQLAlchemyError) -> Response:
+    """A row that somebody else deleted while this request was at it."""
+    log.warning("gone_meanwhile", path=request.path, reason=str(error)[:200])
+    return tell(Problem(404, "not_found", "It was removed a moment ago."))
 
 
 def tell_http_error(error: HTTPException) -> Response:

@@ -97,7 +97,7 @@ def list_sessions() -> Response:
     )
 
 
-@pages.get("/sessions/<device_id>/<session_id>")
+@pages.get("/sessions/<device_id>/<path:session_id>")
 def show_session(device_id: str, session_id: str) -> Response:
     """One session: a page of its own, or its rows in the table, `?closed=1` for the single row."""
     account = current_account()

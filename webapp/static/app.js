@@ -70,7 +70,7 @@
   let chord = 0;
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") for (const menu of all("details.menu[open]")) menu.open = false;
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog[open]")) return;
     const search = document.querySelector("[data-search]");
     if (event.key === "/" && search) {
       event.preventDefault();

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from webapp.blueprints.access import current_account
 from webapp.blueprints.api.endpoint import endpoint
+from webapp.errors import NotFound
 from webapp.features.devices import service as devices
 from webapp.features.overview import service as overview
 from webapp.features.overview.service import Machine
@@ -102,9 +103,11 @@ def delete_device(device_id: str, query: RemovalQuery) -> None:
 
 def find_device(account_id: int, device_id: str) -> DeviceAnswer:
     """The machine; NotFound if it is not this account's."""
-    devices.get_device(account_id, device_id)
-    machines = overview.list_machines(account_id)
-    return tell_device(next(machine for machine in machines if machine.device.id == device_id))
+    mine = (machine for machine in overview.list_machines(account_id) if machine.device.id == device_id)
+    machine = next(mine, None)
+    if machine is None:
+        raise NotFound("There is no such machine.")
+    return tell_device(machine)
 
 
 def tell_device(machine: Machine) -> DeviceAnswer:

@@ -16,7 +16,7 @@ from webapp.features.overview.notices import Notice, list_notices
 from webapp.features.overview.steps import FirstSteps, find_steps
 from webapp.features.sessions import service as sessions
 from webapp.features.sessions.freshness import DeviceState
-from webapp.features.sessions.totals import Totals, add_up, read_days
+from webapp.features.sessions.totals import StoredDay, Totals, add_up, read_days
 from webapp.lib import clock
 from webapp.lib.local_days import list_days, read_zone
 
@@ -52,10 +52,11 @@ def read_overview(
     """The last `days` days up to today, in the account's zone; NotFound for a device that is not the account's."""
     today = find_today(account_id, now)
     first, monday = today - timedelta(days=days - 1), today - timedelta(days=today.weekday())
-    machines = list_machines(account_id, now=now)
+    everything = read_days(account_id, min(first, monday), today)
+    machines = _list_machines(account_id, everything.get(today))
     if device_id is not None and all(machine.device.id != device_id for machine in machines):
         raise NotFound("There is no such machine.")
-    stored = read_days(account_id, min(first, monday), today, device_id=device_id)
+    stored = everything if device_id is None else read_days(account_id, min(first, monday), today, device_id=device_id)
     return Overview(
         today_ms=stored[today][0] if today in stored else 0,
         week_ms=sum(ms for day, (ms, _, _) in stored.items() if day >= monday),
@@ -71,8 +72,11 @@ def read_overview(
 def list_machines(account_id: int, *, now: datetime | None = None) -> list[Machine]:
     """Every device of the account, by name."""
     today = find_today(account_id, now)
-    stored = read_days(account_id, today, today).get(today)
-    own_ms = {device_id: ms for device_id, ms, _ in stored[2].devices} if stored is not None else {}
+    return _list_machines(account_id, read_days(account_id, today, today).get(today))
+
+
+def _list_machines(account_id: int, today: StoredDay | None) -> list[Machine]:
+    own_ms = {device_id: ms for device_id, ms, _ in today[2].devices} if today is not None else {}
     return [
         Machine(fresh.device, fresh.state, fresh.last_pulled_at, fresh.road, own_ms.get(fresh.device.id, 0))
         for fresh in sessions.freshness(account_id)

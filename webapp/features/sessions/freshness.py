@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from webapp.features.devices.models import Device
-from webapp.features.sessions.models import PullState
 
 Level = Literal["ok", "late", "problem", "off"]
 
@@ -14,6 +13,16 @@ SILENT = timedelta(days=7)
 LATE_ROUNDS = 3
 LATE_AT_LEAST = timedelta(minutes=3)
 AWAY = {"unreachable", "timeout", "address"}
+
+
+class Standing(NamedTuple):
+    """What a state goes by of the device's `PullState`."""
+
+    device_id: str
+    last_pulled_at: datetime | None
+    problem: str | None
+    problem_detail: str | None
+    problem_since_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class DeviceState:
 
 
 def describe(
-    device: Device, state: PullState | None, now: datetime, quarantined: int = 0, *, interval_seconds: int = 60
+    device: Device, state: Standing | None, now: datetime, quarantined: int = 0, *, interval_seconds: int = 60
 ) -> DeviceState:
     """The state of `device`, whose pull stands at `state` (None before the first)."""
     if device.kind != "collector":
@@ -49,12 +58,12 @@ def describe(
     return _pulled(state, now, quarantined, interval_seconds)
 
 
-def _not_proven(state: PullState | None) -> DeviceState:
+def _not_proven(state: Standing | None) -> DeviceState:
     sentence = "Another program answers in its place and cannot prove its key, so the hub tells it nothing."
     return DeviceState("problem", "Not proven", sentence, state.problem_since_at if state else None, "look")
 
 
-def _failing(device: Device, state: PullState, now: datetime) -> DeviceState:
+def _failing(device: Device, state: Standing, now: datetime) -> DeviceState:
     detail, since = state.problem_detail or "", state.problem_since_at
     if state.problem == "refused":
         return DeviceState(
@@ -74,7 +83,7 @@ def _failing(device: Device, state: PullState, now: datetime) -> DeviceState:
     return DeviceState("late", "Silent", f"Not heard of for {days} days. Is it still in use?", heard_at, "look")
 
 
-def _pulled(state: PullState, now: datetime, quarantined: int, interval_seconds: int) -> DeviceState:
+def _pulled(state: Standing, now: datetime, quarantined: int, interval_seconds: int) -> DeviceState:
     pulled_at = state.last_pulled_at
     assert pulled_at is not None
     if now - pulled_at > max(LATE_AT_LEAST, timedelta(seconds=LATE_ROUNDS * interval_seconds)):

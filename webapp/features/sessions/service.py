@@ -17,7 +17,7 @@ from webapp.features.accounts.models import Account
 from webapp.features.devices import service as devices
 from webapp.features.devices.models import Device
 from webapp.features.sessions import quarantine
-from webapp.features.sessions.freshness import DeviceState, describe
+from webapp.features.sessions.freshness import DeviceState, Standing, describe
 from webapp.features.sessions.ingest import store_parsed
 from webapp.features.sessions.known_names import Filters, list_filters
 from webapp.features.sessions.models import DayTotal, Pull, PullState, StoredSession
@@ -27,6 +27,8 @@ from webapp.features.sessions.stale_days import mark_stale
 from webapp.lib import clock
 from webapp.lib.local_days import read_zone
 from webapp.lib.paging import Page, read_cursor, write_cursor
+
+STANDING = [getattr(PullState, name) for name in Standing._fields]
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ def find_pull(account_id: int, pull_id: int | None) -> Pull | None:
 
 def freshness(account_id: int) -> list[DeviceFreshness]:
     """Every device of the account, by name."""
-    wanted = select(PullState).join(Device, Device.id == PullState.device_id).where(Device.account_id == account_id)
-    states = {state.device_id: state for state in db.session.scalars(wanted)}
+    wanted = select(*STANDING).join(Device, Device.id == PullState.device_id).where(Device.account_id == account_id)
+    states = {row.device_id: Standing(*row) for row in db.session.execute(wanted)}
     held = quarantine.count_quarantined(account_id)
     return [_tell(device, states.get(device.id), held.get(device.id, 0)) for device in devices.list_devices(account_id)]
 
@@ -134,7 +136,7 @@ def forget_device(session: Session, device: Device) -> None:
     session.execute(delete(DayTotal).where(*mine))
 
 
-def _tell(device: Device, state: PullState | None, quarantined: int) -> DeviceFreshness:
+def _tell(device: Device, state: Standing | None, quarantined: int) -> DeviceFreshness:
     interval = current_config().pull_interval_seconds
     told = describe(device, state, clock.utc_now(), quarantined, interval_seconds=interval)
     road = "direct" if state is not None and state.last_pulled_at is not None else None

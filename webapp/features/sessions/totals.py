@@ -15,6 +15,9 @@ from webapp.lib.local_days import list_days
 
 WEEKDAYS = 7
 
+StoredDay = tuple[int, int, DayDetail]
+"""`(people's ms, agents' ms, what they are made of)`"""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -58,7 +61,7 @@ def read_totals(account_id: int, first_day: date, last_day: date, *, device_id: 
 
 def read_days(
     account_id: int, first_day: date, last_day: date, *, device_id: str | None = None
-) -> dict[date, tuple[int, int, DayDetail]]:
+) -> dict[date, StoredDay]:
     """`(ms, agent_ms, detail)` of each day that has any time."""
     wanted = select(DayTotal.day, DayTotal.ms, DayTotal.agent_ms, DayTotal.detail).where(
         DayTotal.account_id == account_id,
@@ -68,7 +71,7 @@ def read_days(
     return {day: (ms, agent_ms, read_detail(detail)) for day, ms, agent_ms, detail in db.session.execute(wanted)}
 
 
-def add_up(stored: dict[date, tuple[int, int, DayDetail]], days: Sequence[date], device_id: str | None) -> Totals:
+def add_up(stored: dict[date, StoredDay], days: Sequence[date], device_id: str | None) -> Totals:
     """The stored details of `days` as one set of totals; a day without any is there with zeros."""
     projects: Counter[str] = Counter()
     languages: Counter[str] = Counter()
@@ -106,4 +109,4 @@ def sort_shares(shares: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     return sorted(shares, key=lambda share: (-share[1], share[0]))
 
 
-__all__ = ["DayTotals", "Share", "Totals", "read_days", "read_totals", "refresh_stale_days"]
+__all__ = ["DayTotals", "Share", "StoredDay", "Totals", "read_days", "read_totals", "refresh_stale_days"]
