@@ -81,6 +81,7 @@ def pull_all(pid: int) -> tuple[float, float]:
         session.execute(update(PullState).values(due_at=clock.utc_now() - timedelta(seconds=1)))
     started = clock.utc_now()
     before, begun = tree_cpu_seconds(pid), time.perf_counter()
+    ring_due_pulls()
     while not wait_until(lambda: count_pulled(started) == COLLECTORS, 0.5):
         ring_due_pulls()
     wall = time.perf_counter() - begun

@@ -32,9 +32,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FileSession(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
-    """One stretch of work on one file. The first eighteen fields are required of a sender; `interop.md` 5.2 is the source.
+    """One stretch of work on one file. A sender must give the first eighteen fields; docs/wire-protocol.md explains all.
 
-    `total_duration` is whole seconds of credited time; `active_segments` are half-open `[startMs, endMs)`, sorted and disjoint.
+    `total_duration` is whole seconds of credited time; `active_segments` are half-open `[startMs, endMs)`, sorted and
+    disjoint.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -131,7 +132,7 @@ class ClaimAnswer(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Command(msgspec.Struct, kw_only=True):
-    """One queued command in a poll's answer (snake_case as in seed 000, `expiresAt` as in the contract)."""
+    """One queued command in a poll's answer. Its names are in snake_case, but for `expiresAt`."""
 
     id: str
     command_type: str
@@ -175,7 +176,7 @@ def format_ms(ms: int) -> str:
 
 
 def parse_ms(text: str) -> int:
-    """Milliseconds since 1970 of an RFC 3339 time, cut (not rounded); a time without a zone is UTC. ValueError if it is none."""
+    """Milliseconds since 1970 of an RFC 3339 time, cut (not rounded); without a zone it is UTC. ValueError if none."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -203,7 +204,7 @@ def new_nonce() -> str:
 
 
 def health_proof(pull_secret: str, nonce: str, device_id: str, port: int) -> str:
-    """What only the paired collector can answer to a nonce (contract, section 1, *Proof before secrets*)."""
+    """What only the paired collector can answer to a nonce (docs/wire-protocol.md, *Proof before secrets*)."""
     message = f"muster-health-v1|{nonce}|{device_id}|{port}".encode()
     digest = hmac.new(pull_secret.encode(), message, hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -18,6 +18,7 @@ from flask_wtf.csrf import generate_csrf
 from werkzeug.test import TestResponse
 
 from tests import databases
+from tests.valkey import run_valkey
 from webapp import create_app
 from webapp.config import Config, read_config
 from webapp.extensions import db
@@ -40,6 +41,13 @@ def config(tmp_path: Path, template_database: databases.Template) -> Iterator[Co
         made = read_config({"MUSTER_DATA_DIR": str(data_dir), "DATABASE_URL": url, "REDIS_URL": "unix:///nowhere.sock"})
         yield dataclasses.replace(made, is_testing=True)
     shutil.rmtree(data_dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[str]:
+    """The URL of a real Valkey."""
+    with run_valkey() as url:
+        yield url
 
 
 class Browser(FlaskClient):

@@ -3,7 +3,6 @@
 import dataclasses
 import shutil
 from collections import namedtuple
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import redis
 import time_machine
 from flask import Flask
 
-from tests.valkey import run_valkey
 from webapp import doctor, schema
 from webapp.config import Config
 from webapp.database import transaction
@@ -20,13 +18,6 @@ from webapp.features.accounts.models import Account
 from webapp.features.devices.models import Device
 from webapp.features.jobs import service
 from webapp.lib import clock
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[str]:
-    """The URL of a real Valkey."""
-    with run_valkey() as url:
-        yield url
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from flask import Flask
 from rq.timeouts import HorseMonitorTimeoutException, JobTimeoutException
 
 from tests.jobs.factory import add
-from tests.valkey import run_valkey
 from webapp import create_app, embedded_queue, queue
 from webapp.config import Config
 from webapp.extensions import db
@@ -27,13 +26,6 @@ from webapp.processes.lifeline import Lifeline
 from webapp.processes.rq_worker import TimeLimit, TookTooLong
 
 TASK = "webapp.features.testing.tasks.write_line"
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[str]:
-    """The URL of a real Valkey."""
-    with run_valkey() as url:
-        yield url
 
 
 @pytest.fixture
@@ -73,7 +65,6 @@ def test_the_same_ring_waits_once(app: Flask) -> None:
         assert queue.enqueue(TASK, "id", 1, job_id="pull-due", queue="pulls")
     assert queue.waiting("pulls") == {"pull-due"}
     assert queue.waiting("jobs") == set()
-    assert queue.is_up()
 
 
 def test_a_message_holds_ids_as_json_and_nothing_else(app: Flask, owner: Account) -> None:
@@ -89,7 +80,6 @@ def test_without_redis_a_ring_fails_at_once(config: Config) -> None:
     app = create_app(dataclasses.replace(config, redis_url="unix:///nowhere.sock"))
     with app.app_context():
         began = time.monotonic()
-        assert not queue.is_up()
         assert not queue.enqueue(TASK, "id", 1, job_id="one")
         assert time.monotonic() - began < 1
         db.engine.dispose()

@@ -1,4 +1,4 @@
-"""The hub's boot configuration: one frozen object, read once from the environment. What people edit are settings (rows)."""
+"""The hub's boot configuration: one frozen object, read once from the environment. What people edit are settings."""
 
 import os
 import secrets

@@ -1,7 +1,7 @@
 """How the hub talks to its database: reads that cannot write, and write transactions that never lose an update.
 
-On SQLite a plain transaction that reads and then writes loses updates or fails with "database is locked". So every write runs
-in `transaction()`, which begins IMMEDIATE, and every other transaction is `query_only`: a stray write fails at once.
+On SQLite a plain transaction that reads and then writes loses updates or fails with "database is locked". So every
+write runs in `transaction()`, which begins IMMEDIATE, and every other one is `query_only`: a stray write fails at once.
 """
 
 import sqlite3

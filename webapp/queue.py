@@ -72,14 +72,6 @@ def waiting(queue: QueueName) -> set[str]:
     return set(open_queue(connection(), queue).job_ids)
 
 
-def is_up() -> bool:
-    """Whether Redis answers."""
-    try:
-        return bool(connection().ping())
-    except redis.RedisError:
-        return False
-
-
 def open_queue(client: redis.Redis, name: str) -> Queue:
     """One RQ queue. JSON, because pickle would run whatever somebody wrote into Redis."""
     return Queue(name, connection=client, serializer=JSONSerializer)

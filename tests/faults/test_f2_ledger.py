@@ -20,7 +20,6 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from tests.jobs.factory import add
-from tests.valkey import run_valkey
 from webapp.config import Config
 from webapp.extensions import db
 from webapp.features.accounts.models import Account
@@ -32,13 +31,6 @@ pytestmark = pytest.mark.faults
 IS_FULL = os.environ.get("MUSTER_FAULTS") == "full"
 JOBS, KILLS, WIPES = (1200, 150, 20) if IS_FULL else (100, 12, 3)
 LIMIT_SECONDS = 600 if IS_FULL else 90
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[str]:
-    """The URL of a real Valkey."""
-    with run_valkey() as url:
-        yield url
 
 
 @pytest.fixture

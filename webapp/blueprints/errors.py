@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
+import logging
 from http import HTTPStatus
 from math import ceil
 from time import time
 from typing import Any
 
-import structlog
 from flask import Flask, Response, g, make_response, redirect, render_template, request, url_for
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError
@@ -21,7 +21,7 @@ from webapp.blueprints.htmx import is_htmx
 from webapp.blueprints.security import is_api
 from webapp.extensions import limiter
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 STATUS_OF: dict[type[errors.MusterError], int] = {
     errors.Unreadable: 400,
@@ -90,13 +90,13 @@ def tell_database_error(error: DBAPIError) -> Response:
     known = describe_database_error(error)
     if known is None:
         raise error
-    log.warning("database_unavailable", path=request.path, reason=known.code)
+    log.warning("%s could not be answered: %s", request.path, known.code)
     return tell(Problem(known.status, known.code, known.detail, headers=known.headers))
 
 
 def tell_gone(error: SQLAlchemyError) -> Response:
     """A row that somebody else deleted while this request was at it."""
-    log.warning("gone_meanwhile", path=request.path, reason=str(error)[:200])
+    log.warning("%s met a row that is gone: %.200s", request.path, error)
     return tell(Problem(404, "not_found", "It was removed a moment ago."))
 
 

@@ -4,7 +4,6 @@ import re
 import secrets
 from urllib.parse import urlsplit
 
-import structlog
 from flask import Flask, g, request
 from werkzeug.exceptions import BadRequest, Forbidden, UnsupportedMediaType
 
@@ -44,8 +43,6 @@ def start_request() -> None:
     """Names the request, for its log lines and its errors."""
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
 def check_host() -> None:

@@ -1,1 +1,1 @@
-"""Pure code on the standard library alone: clock, ids, paging, spans, text."""
+"""Pure code on the standard library alone: clock, local days, paging, secrets, spans."""

@@ -1,6 +1,7 @@
 """How RQ runs our tasks, and only ours: in the app's context, in a work-horse that cannot outlive its worker."""
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import logging
@@ -110,6 +111,7 @@ def run_queue(app: Flask, name: str) -> None:
     """Works on one queue until it is told to stop. Only one: with two, RQ can lose a job between them."""
     with app.app_context():
         preload_tasks()
+        gc.freeze()  # what is loaded stays: no work-horse walks it, and so copies it, to collect garbage
         client = queue.connect(current_config())
         worker = LedgerWorker(
             [queue.open_queue(client, name)],

@@ -102,7 +102,8 @@ def next_due(failures: int, *, is_more: bool, now: datetime) -> datetime:
     if failures:
         longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 10))
         return now + timedelta(seconds=longest * spread(0.5))
-    seconds = 0.0 if is_more else current_config().pull_interval_seconds * spread(0.9)
+    # A little early: what is saved just after a pull takes a moment to be derived, and is to be here by the interval.
+    seconds = 0.0 if is_more else current_config().pull_interval_seconds * 0.9 * spread(0.9)
     return now + timedelta(seconds=seconds)
 
 

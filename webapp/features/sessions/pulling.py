@@ -28,10 +28,11 @@ PAGES_AHEAD = 64
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3
 COUNT_SECONDS = 2.0
 MORE_SECONDS = 1.0
+LOW_WATER = 4 * THREADS
 FAR_FROM_ENDPOINT = {"unreachable", "timeout", "identity"}
 
 Refill = Callable[[int], Sequence[Target]]
-"""More targets, at most so many; called about once a second while the first ones are still being pulled."""
+"""More targets, told how many are running; asked about once a second, and whenever few are left."""
 
 
 def pull_targets(
@@ -93,6 +94,7 @@ def _write(
     """Stores what arrives until nothing runs any more, and keeps leases and totals up while doing so."""
     stale_accounts: set[int] = set()
     renewed_at = counted_at = filled_at = monotonic()
+    is_filling = True
     while running:
         batch = collect(arrived, len(running))
         if batch:
@@ -112,9 +114,10 @@ def _write(
                 refresh_account(account_id)
             stale_accounts.clear()
             counted_at = now
-        if running and now - filled_at >= MORE_SECONDS:
-            begin(refill(len(running)))
-            filled_at = now
+        if now - filled_at >= MORE_SECONDS or (is_filling and len(running) < LOW_WATER):
+            more = refill(len(running))
+            begin(more)
+            filled_at, is_filling = now, bool(more)
 
 
 def collect(arrived: "Queue[Arrived]", running: int) -> list[Arrived]:
