@@ -38,6 +38,7 @@ migration: $(VENV)/.ready-dev ## makes a schema revision from the models: make m
 	@test -n "$(m)" || { echo 'Say what changes: make migration m="add pulls"'; exit 1; }
 	$(BIN)/flask --app app db upgrade
 	$(BIN)/flask --app app db migrate -m "$(m)"
+	@$(BIN)/ruff check --fix --quiet migrations && $(BIN)/ruff format --quiet migrations
 	@echo "Read the new file in migrations/versions by hand before you commit it."
 
 $(VENV)/bin/python:

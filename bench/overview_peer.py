@@ -1,7 +1,7 @@
 """G5 beside a peer: our page of 30 days, and ActivityWatch's own summary of 30 days over as many events, in one run.
 
 aw-server 0.12.0 runs in a virtual environment of its own (made once below var/bench; it needs older libraries).
-It holds the same number of events over a year; its summary adds up time by language, by project and by file, as our page does.
+It holds as many events over a year; its summary adds up time by language, by project and by file, as our page does.
 Target: at least 200 times faster. `--sessions N` for fewer.
 """
 

@@ -1,4 +1,4 @@
-"""Somebody's work as file sessions, for benchmarks: 55 sessions a day, a few projects and languages, always the same."""
+"""Somebody's work as file sessions, for benchmarks: 55 a day, a few projects and languages, always the same."""
 
 import random
 import uuid

@@ -3,8 +3,8 @@
 from collector import __version__, wire
 from collector.config import Config
 from collector.history import IMPORTED_AT
-from collector.link.pairing import machine_name
 from collector.link.settings import read_settings
+from collector.machine import machine_name
 from collector.running import Running
 from collector.store import Store, find_meta
 

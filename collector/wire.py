@@ -32,7 +32,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FileSession(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
-    """One stretch of work on one file. A sender must give the first eighteen fields; docs/wire-protocol.md explains all.
+    """One stretch of work on one file. A sender must give the first eighteen fields; see docs/wire-protocol.md.
 
     `total_duration` is whole seconds of credited time; `active_segments` are half-open `[startMs, endMs)`, sorted and
     disjoint.

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic import context
+from alembic.operations.ops import MigrationScript
+from alembic.script import ScriptDirectory
 from flask import current_app
 from sqlalchemy import Connection, text
 
@@ -24,6 +26,15 @@ def render_item(kind: str, item: object, _autogen_context: object) -> str | bool
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
     return False
+
+
+def number_revision(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
+    """Numbers a new revision after the newest one; `flask db migrate` makes none when the models have not changed."""
+    (made,) = directives
+    made.rev_id = f"{int(ScriptDirectory.from_config(context.config).get_current_head() or 0) + 1:04}"
+    is_compared = getattr(context.config.cmd_opts, "autogenerate", False)
+    if is_compared and made.upgrade_ops is not None and made.upgrade_ops.is_empty():
+        directives.clear()
 
 
 @contextmanager
@@ -57,6 +68,7 @@ def migrate(connection: Connection) -> None:
         target_metadata=Model.metadata,
         transactional_ddl=True,
         render_item=render_item,
+        process_revision_directives=number_revision,
         **current_app.extensions["migrate"].configure_args,
     )
     with context.begin_transaction():

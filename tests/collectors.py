@@ -31,7 +31,7 @@ class Row:
 
 
 class ExactCollector(Collector):
-    """Cursor, epoch and reset as the contract has them. `put` adds or changes a session, also while it is pulled."""
+    """Cursor, epoch and reset as docs/wire-protocol.md says. `put` adds or changes a session, also during a pull."""
 
     def __init__(self, *, now_ms: Callable[[], int] = wire.now_ms, **options: Any) -> None:
         super().__init__(**options)

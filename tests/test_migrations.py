@@ -15,8 +15,6 @@ from tests.databases import MIGRATIONS, bare_app
 from webapp import schema
 from webapp.extensions import Model, db
 
-pytestmark = pytest.mark.database
-
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Flask]:

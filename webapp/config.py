@@ -8,6 +8,8 @@ from pathlib import Path
 
 from flask import current_app
 
+from webapp.lib.secrets import derive_key
+
 
 class ConfigError(Exception):
     """A variable that cannot be used; the message names it and what it accepts."""
@@ -45,6 +47,11 @@ class Config:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the hub."""
         return self.host in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def cursor_key(self) -> bytes:
+        """What the cursors of long lists are signed with."""
+        return derive_key(self.hub_key, "cursor")
 
     @property
     def setup_link_path(self) -> Path:

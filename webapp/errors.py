@@ -54,13 +54,3 @@ class TooMany(MusterError):
     def __init__(self, detail: str, *, retry_after_seconds: int = 60, code: str | None = None) -> None:
         super().__init__(detail, code=code)
         self.retry_after_seconds = retry_after_seconds
-
-
-class Unavailable(MusterError):
-    """The hub cannot do this at the moment (busy database, full disk of the queue, migration)."""
-
-    code = "unavailable"
-
-    def __init__(self, detail: str, *, retry_after_seconds: int = 5, code: str | None = None) -> None:
-        super().__init__(detail, code=code)
-        self.retry_after_seconds = retry_after_seconds

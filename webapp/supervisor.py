@@ -16,6 +16,7 @@ from webapp import embedded_queue
 from webapp.config import Config, ConfigError, make_private_dir, read_config
 from webapp.processes import lifeline
 from webapp.processes.children import Child, open_log, run_logged
+from webapp.processes.queue_watch import QueueWatch
 from webapp.processes.screen import last_line, last_words, screen, shown
 from webapp.processes.serving import AddressTaken, check_address, listens
 
@@ -44,6 +45,7 @@ class Supervisor:
         self.parent = os.getppid() if until_parent_ends else None
         self.signals = 0
         self.queue = Child("queue", self._launch_queue)
+        self.watch = None if config.redis_url else QueueWatch(self.queue, config.data_dir)
         self.children = [Child(name, partial(self._launch, name)) for name in PROGRAMS]
 
     def run(self) -> int:
@@ -72,6 +74,9 @@ class Supervisor:
             click.echo(screen(self.config))
 
     def _keep(self) -> None:
+        silent = self.watch.look() if self.watch is not None else None
+        if silent:
+            click.echo(f"{time.strftime('%T')} {silent}")
         for child in (self.queue, *self.children):
             said = child.keep()
             if said:

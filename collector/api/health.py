@@ -5,7 +5,7 @@ from flask import Blueprint, Response, request
 from collector import __version__, wire
 from collector.api.problems import Problem
 from collector.api.replies import reply
-from collector.link.pairing import machine_name
+from collector.machine import machine_name
 from collector.running import current
 
 LONGEST_NONCE = 200

@@ -8,7 +8,7 @@ import tzlocal
 
 from collector import __version__, wire
 from collector.history import IMPORTED_AT
-from collector.link.pairing import machine_name
+from collector.machine import machine_name
 from collector.paths import short_path
 from collector.running import Running
 from collector.status import WAKATIME_PATH

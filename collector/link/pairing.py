@@ -1,12 +1,10 @@
 """Redeeming a pairing code at a hub, and ending the link."""
 
-import platform
-import sys
-
 import msgspec
 
 from collector import __version__, wire
 from collector.link.hub import DeviceRevoked, Hub, HubError, normalise_hub_url
+from collector.machine import machine_name, platform_name
 from collector.store import Link, Store
 
 
@@ -62,11 +60,6 @@ def forget(store: Store, link: Link) -> None:
         store.clear_link()
 
 
-def machine_name() -> str:
-    """The name under which this machine introduces itself."""
-    return (platform.node() or "unnamed")[:200]
-
-
 def _read_hub_url(text: str) -> str:
     try:
         return normalise_hub_url(text)
@@ -76,7 +69,7 @@ def _read_hub_url(text: str) -> str:
 
 def _claim(url: str, code: str, device_id: str, port: int) -> wire.ClaimAnswer:
     request = wire.ClaimRequest(
-        code=code, device_id=device_id, name=machine_name(), platform=sys.platform, version=__version__, port=port
+        code=code, device_id=device_id, name=machine_name(), platform=platform_name(), version=__version__, port=port
     )
     try:
         content = Hub(url).post("/api/pair/claim", request)

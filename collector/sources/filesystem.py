@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from collector import wire
-from collector.sources.entities import machine_name, normalise_path, platform_name, zone_name
+from collector.machine import machine_name, platform_name, zone_name
+from collector.sources.entities import normalise_path
 from collector.sources.hints import Hinter
 from collector.sources.scanning import PathMissingError, PathScanner, Save, is_below
 from collector.store import Store, WatchedPath

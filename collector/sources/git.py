@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collector import wire
-from collector.sources.entities import machine_name, normalise_path, platform_name, readable_path, zone_name
+from collector.machine import machine_name, platform_name, zone_name
+from collector.sources.entities import normalise_path, readable_path
 from collector.sources.folders import find_repository_folders
 from collector.sources.git_log import Commit, FileChange, read_commits
 from collector.sources.ignoring import FOLDERS, NOT_WORK
-from collector.store import Store, WatchedPath
+from collector.store import Store
 from collector.timeline import spans
 from collector.timeline.observation import GIT_STREAM, Observation
 from collector.timeline.projects import Project, read_repository
@@ -67,15 +68,12 @@ def preview(paths: Sequence[Path], days: int = DAYS) -> Preview:
     return Preview(len(repositories), len(list_own_commits(repositories, days)))
 
 
-def import_history(
-    store: Store, paths: Sequence[Path | WatchedPath | str], days: int = DAYS, author: str | None = None
-) -> int:
+def import_history(store: Store, paths: Sequence[Path], days: int = DAYS, author: str | None = None) -> int:
     """Adds observations for the commits of the last `days`, and returns how many are new.
 
     Only commits by `author` (an e-mail address), by default each repository's own configured one.
     """
-    folders = [Path(path.path if isinstance(path, WatchedPath) else path) for path in paths]
-    commits = list_own_commits(find_repositories(folders), days, author)
+    commits = list_own_commits(find_repositories(paths), days, author)
     claims = list(claim_time(commits, read_claimed(store), wire.now_ms()))
     zone, received_ms = zone_name(), wire.now_ms()
     return store.add_observations([o for claim in claims for o in observe_claim(claim, zone, received_ms)])

@@ -17,7 +17,8 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from collector import wire
-from collector.sources.entities import MAX_LENGTH, normalise_path, platform_name
+from collector.machine import platform_name
+from collector.sources.entities import MAX_LENGTH, normalise_path
 from collector.timeline.languages import canonical_language
 from collector.timeline.observation import Observation
 from collector.timeline.projects import Projects

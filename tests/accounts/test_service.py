@@ -104,7 +104,6 @@ def test_wrong_setup_token_makes_nobody(app: Flask, token: str) -> None:
     assert not accounts.has_accounts()
 
 
-@pytest.mark.database
 def test_two_racing_visitors_make_one_owner(app: Flask) -> None:
     token = setup_token(app)
     db.session.rollback()

@@ -1,4 +1,4 @@
-"""A small hub that follows the contract's collector side, written by hand, for tests of the link."""
+"""A small hub that answers collectors as docs/wire-protocol.md says, written by hand, for tests of the link."""
 
 import json
 import threading

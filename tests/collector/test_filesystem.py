@@ -17,9 +17,6 @@ from collector.timeline.materialise import materialise
 
 PATIENCE_SECONDS = 10
 
-# watchdog says this when a folder is made while it is being looked through; nothing is lost.
-pytestmark = pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

@@ -295,7 +295,6 @@ def test_claim_is_called_back_only_where_that_is_allowed(owner: Account, address
     assert devices.get_device(owner.id, answer.device_id).host == host
 
 
-@pytest.mark.database
 @pytest.mark.parametrize("ids", [("a", "b", "c", "d"), ("same", "same", "same", "same")])
 def test_one_of_several_claims_at_once_wins(app: Flask, owner: Account, ids: tuple[str, ...]) -> None:
     _, code = devices.create_code(owner.id)

@@ -96,7 +96,6 @@ def test_active_links_of_many_devices_come_at_once(owner: Account) -> None:
     assert secrets == {answer.device_id: answer.pull_secret for answer in answers[:2]}
 
 
-@pytest.mark.database
 def test_delete_takes_everything_that_came_from_the_device(owner: Account) -> None:
     answer, other = pair(owner.id), pair(owner.id)
     now = clock.utc_now()

@@ -32,7 +32,7 @@ from webapp.features.sessions.models import PullState, StoredSession
 from webapp.features.sessions.totals import read_totals
 from webapp.lib import clock
 
-pytestmark = [pytest.mark.faults, pytest.mark.database]
+pytestmark = pytest.mark.faults
 
 ROUNDS = 1000 if os.environ.get("MUSTER_FAULTS") == "full" else 60
 PAGE = 20

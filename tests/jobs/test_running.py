@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from tests.jobs.factory import add
 from webapp.database import transaction
-from webapp.errors import Unavailable
+from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.features.accounts.models import Account
 from webapp.features.jobs import janitor, service
@@ -19,8 +19,6 @@ from webapp.features.jobs import running as running_module
 from webapp.features.jobs.models import Job
 from webapp.features.jobs.running import NotClaimed, running
 from webapp.lib import clock
-
-pytestmark = pytest.mark.database
 
 
 def test_the_end_of_the_block_is_the_end_of_the_job(owner: Account) -> None:
@@ -59,7 +57,7 @@ def test_an_attempt_runs_once(owner: Account) -> None:
 def test_a_known_error_fails_the_job_with_its_sentence(owner: Account) -> None:
     job = add(owner)
     with running(job.id, 1):
-        raise Unavailable("The machine is asleep.")
+        raise Conflict("The machine is asleep.")
     ended = service.get_job(owner.id, job.id)
     assert (ended.status, ended.error) == ("failed", "The machine is asleep.")
 

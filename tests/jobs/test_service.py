@@ -15,8 +15,6 @@ from webapp.features.jobs.models import Job
 from webapp.features.jobs.running import running
 from webapp.lib import clock
 
-pytestmark = pytest.mark.database
-
 
 def test_a_new_job_waits_with_its_first_sentence(owner: Account) -> None:
     job = add(owner, title="Pull laptop", args={"since": None})

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import select
 
 from webapp.database import transaction
@@ -12,8 +11,6 @@ from webapp.features.devices.models import Device
 from webapp.features.sessions.models import Pull
 from webapp.features.sessions.pruning import KEEP_PULLS_DAYS, prune_pulls
 from webapp.lib import clock
-
-pytestmark = pytest.mark.database
 
 
 def test_old_pulls_go_and_recent_ones_stay(owner: Account) -> None:

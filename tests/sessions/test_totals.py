@@ -38,7 +38,7 @@ segments = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), min_size=
 changes = st.fixed_dictionaries(
     {
         "device": st.sampled_from(DEVICES),
-        "number": st.integers(0, 5),
+        "number": st.integers(0, 2),
         "first": st.integers(0, 300),
         "segments": segments,
         "project": st.sampled_from(["", "tide", "harbour"]),
@@ -212,6 +212,16 @@ def test_long_session_is_found_days_after_its_start(account: Account) -> None:
     recounting.refresh_stale_days(account.id)
     totals = read_totals(account.id, date(2026, 1, 5), date(2026, 1, 10))
     assert [day.ms for day in totals.days] == [60_000, 0, 0, 0, 0, 120_000]
+
+
+def test_session_that_moves_leaves_its_old_day(account: Account) -> None:
+    days = [date(2026, 1, 5), date(2026, 1, 7)]
+    for step, start in enumerate(("2026-01-05T12:00:00Z", "2026-01-07T12:00:00Z")):
+        moved = make_session(1, start_ms=wire.parse_ms(start), changedAt=wire.format_ms(START_MS + step))
+        store(account.id, ZONES[0], DEVICES[0], moved)
+        recounting.refresh_stale_days()
+        assert read_totals(account.id, days[step], days[step]).total_ms == 600_000
+    assert read_totals(account.id, days[0], days[0]).total_ms == 0
 
 
 def test_deleted_machine_leaves_the_totals(account: Account) -> None:

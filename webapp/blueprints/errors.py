@@ -30,7 +30,6 @@ STATUS_OF: dict[type[errors.MusterError], int] = {
     errors.Conflict: 409,
     errors.Invalid: 422,
     errors.TooMany: 429,
-    errors.Unavailable: 503,
 }
 
 SENTENCES = {

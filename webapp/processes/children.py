@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from webapp.embedded_queue import QueueError
+
 STEADY_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 30.0
 TOLD_TIMES = 3
@@ -36,19 +38,34 @@ class Child:
         """Starts it again when its pause is over; a sentence when it has ended (not each time for ever)."""
         now = time.monotonic()
         if self.process is None:
-            if self.failures and now >= self.due_at:
-                self.start()
-            return None
+            return self._start_again(now) if self.failures and now >= self.due_at else None
         code = self.process.poll()
         if code is None:
             return None
         self.process = None
+        return self._pause(now, f"ended ({describe(code)})")
+
+    def replace(self) -> None:
+        """Kills it, so that `keep` starts another; or starts one where the process that was not ours is gone."""
+        if self.process is not None:
+            self.process.kill()
+        elif not self.failures:
+            self.failures, self.due_at = 1, time.monotonic()
+
+    def _start_again(self, now: float) -> str | None:
+        try:
+            self.start()
+        except (OSError, QueueError) as error:  # such as a full disk: it must not take the other children with it
+            return self._pause(now, f"does not start ({error})")
+        return None
+
+    def _pause(self, now: float, what: str) -> str | None:
         self.failures = 1 if now - self.started_at > STEADY_SECONDS else self.failures + 1
-        pause = min(2.0 ** (self.failures - 1), LONGEST_PAUSE_SECONDS)
+        pause = min(2.0 ** min(self.failures - 1, 10), LONGEST_PAUSE_SECONDS)
         self.due_at = now + pause
         if self.failures > TOLD_TIMES and self.failures % 20:
             return None
-        return f"{self.name} ended ({describe(code)}). Starting it again in {pause:.0f} s."
+        return f"{self.name} {what}. Starting it again in {pause:.0f} s."
 
     def ask_to_end(self) -> None:
         """SIGTERM, if it runs."""

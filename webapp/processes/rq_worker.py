@@ -1,6 +1,5 @@
 """How RQ runs our tasks, and only ours: in the app's context, in a work-horse that cannot outlive its worker."""
 
-import contextlib
 import gc
 import importlib
 import importlib.util
@@ -128,6 +127,5 @@ def preload_tasks() -> None:
     """Imports every feature's tasks now, so that a work-horse need not."""
     for feature in LADDER:
         name = f"webapp.features.{feature}.tasks"
-        with contextlib.suppress(ModuleNotFoundError):
-            if importlib.util.find_spec(name):
-                importlib.import_module(name)
+        if importlib.util.find_spec(name):
+            importlib.import_module(name)

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from functools import partial
 
 import click
 from flask import Flask
@@ -12,6 +13,8 @@ from webapp import embedded_queue, schema
 from webapp.config import Config
 from webapp.extensions import db
 from webapp.processes import clockwork, lifeline, logs
+from webapp.processes.children import Child
+from webapp.processes.queue_watch import QueueWatch
 from webapp.processes.rq_worker import run_queue
 
 TICK_SECONDS = 1.0
@@ -32,14 +35,29 @@ def work(app: Flask, workers: int = 1) -> int:
         if not schema.wait():
             click.echo("The database is not ready. Start the hub first (app.py): it upgrades the database.", err=True)
             return 1
-    own_queue = None if config.redis_url else embedded_queue.start(config.data_dir)
+    queue = Child("queue", partial(embedded_queue.start, config.data_dir))
+    chores = clockwork.make_chores()
+    if not config.redis_url:
+        queue.start()
+        chores.append(keep_queue(queue, config))
     try:
-        Workforce(app, ["pulls", *["jobs"] * workers], clockwork.make_chores()).run()
+        Workforce(app, ["pulls", *["jobs"] * workers], chores).run()
     finally:
-        if own_queue is not None:
-            own_queue.terminate()
-            own_queue.wait()
+        queue.ask_to_end()
+        queue.end(5)
     return 0
+
+
+def keep_queue(queue: Child, config: Config) -> clockwork.Chore:
+    """The chore that keeps the embedded queue running and reachable."""
+    watch = QueueWatch(queue, config.data_dir)
+
+    def keep() -> None:
+        for said in (watch.look(), queue.keep()):
+            if said:
+                log.warning(said)
+
+    return clockwork.Chore(TICK_SECONDS, keep)
 
 
 class Workforce:

@@ -9,6 +9,7 @@ from sqlalchemy import Select, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from webapp import queue as doorbell
+from webapp.config import current_config
 from webapp.database import change, transaction
 from webapp.errors import Conflict, Invalid, NotFound
 from webapp.extensions import db
@@ -92,7 +93,7 @@ def list_jobs(
         if value is not None:
             wanted = wanted.where(column == value)
     if cursor is not None:
-        wanted = _after(wanted, read_cursor(query, cursor))
+        wanted = _after(wanted, read_cursor(current_config().cursor_key, query, cursor))
     rows = db.session.scalars(wanted.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)).all()
     return Page(rows[:limit], _cursor_after(query, rows, limit))
 
@@ -205,4 +206,4 @@ def _cursor_after(query: Mapping[str, object], rows: Sequence[Job], limit: int) 
     if len(rows) <= limit:
         return None
     last = rows[limit - 1]
-    return write_cursor(query, [last.created_at.isoformat(), str(last.id)])
+    return write_cursor(current_config().cursor_key, query, [last.created_at.isoformat(), str(last.id)])

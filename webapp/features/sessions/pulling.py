@@ -5,7 +5,8 @@ Small answers of many devices share a transaction. When the writer falls behind,
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from queue import Empty, Queue
 from time import monotonic
 
@@ -49,19 +50,20 @@ def pull_targets(
     arrived: Queue[Arrived] = Queue(PAGES_AHEAD)
     running: dict[str, Target] = {}
     begun: list[Target] = []
+    futures: list[Future[None]] = []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="pull") as pool:
 
         def begin(more: Sequence[Target]) -> None:
             for target in more:
                 running[target.device_id] = target
                 begun.append(target)
-                pool.submit(fetch, client, target, arrived)
+                futures.append(pool.submit(fetch, client, target, arrived))
 
         begin(targets)
         try:
             _write(arrived, running, begin, refill, watch)
         except BaseException:
-            _abandon(arrived, running)
+            _abandon(arrived, begun, futures)
             raise
     return [target.progress for target in begun]
 
@@ -153,10 +155,11 @@ def note_endpoint(target: Target) -> None:
         db.session.rollback()
 
 
-def _abandon(arrived: "Queue[Arrived]", running: dict[str, Target]) -> None:
+def _abandon(arrived: "Queue[Arrived]", begun: Sequence[Target], futures: Sequence["Future[None]"]) -> None:
     """Lets every thread come to its end when nobody stores any more."""
-    for target in running.values():
+    for target, future in zip(begun, futures, strict=True):
         target.is_lost = True
-    ended = 0
-    while ended < len(running):
-        ended += arrived.get().page is None
+        future.cancel()
+    while not all(future.done() for future in futures):
+        with suppress(Empty):
+            arrived.get(timeout=0.05)

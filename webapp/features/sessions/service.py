@@ -69,13 +69,14 @@ def list_sessions(
     if to_ms is not None:
         wanted = wanted.where(StoredSession.started_ms < to_ms)
     if cursor is not None:
-        wanted = _after(wanted, read_cursor(query, cursor))
+        wanted = _after(wanted, read_cursor(current_config().cursor_key, query, cursor))
     newest = (StoredSession.started_ms.desc(), StoredSession.device_id.desc(), StoredSession.id.desc())
     rows = db.session.scalars(wanted.order_by(*newest).limit(limit + 1)).all()
     if len(rows) <= limit:
         return Page(rows, None)
     last = rows[limit - 1]
-    return Page(rows[:limit], write_cursor(query, [last.started_ms, last.device_id, last.id]))
+    position = [last.started_ms, last.device_id, last.id]
+    return Page(rows[:limit], write_cursor(current_config().cursor_key, query, position))
 
 
 def get_session(account_id: int, device_id: str, session_id: str) -> StoredSession:

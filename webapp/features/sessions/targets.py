@@ -19,7 +19,7 @@ from webapp.lib.local_days import read_zone
 
 @dataclass(frozen=True)
 class Position:
-    """Where to go on: `cursor` of an exact collector, `since` (RFC 3339) of a plain one, from the beginning if neither."""
+    """Where to go on: `cursor` of an exact collector, `since` (RFC 3339) of a plain one; neither is the beginning."""
 
     cursor: str | None = None
     epoch: str | None = None
