@@ -86,7 +86,7 @@ ROWS: dict[str, Row] = {
     "29 day": ("GET", "/api/sessions/stats?from=2026-02-30", {}, 400, "from: a day, e.g. 2026-01-05"),
     "30 limit": ("GET", "/api/sessions?limit=100000", {}, 422, "limit: integer 1-500"),
     "30 offset": ("GET", "/api/sessions?offset=-1", {}, 422, "offset: unknown parameter."),
-    "30 cursor of nobody": ("GET", "/api/jobs?cursor=abc", {}, 400, "cursor: not one that this hub made."),
+    "30 cursor of nobody": ("GET", "/api/jobs?cursor=abc", {}, 400, "Cursor does not match this query."),
     "67 too young": ("DELETE", "/api/jobs?older_than_days=0", {}, 422, "Only finished jobs can be pruned"),
     "67 running": ("DELETE", "/api/jobs?status=running", {}, 422, "Only finished jobs can be pruned"),
     "stats of the future first": ("GET", "/api/sessions/stats?from=2026-02-02&to=2026-02-01", {}, 422, "from: a day"),

@@ -1,5 +1,7 @@
 """Interval arithmetic against brute force over single milliseconds."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +21,7 @@ def instants(given_spans) -> set[int]:
 def test_union_holds_the_same_instants_in_fewest_spans(given_spans) -> None:
     joined = spans.union(given_spans)
     assert instants(joined) == instants(given_spans)
-    assert all(one[1] < other[0] for one, other in zip(joined, joined[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(joined))
     assert spans.measure(joined) == len(instants(given_spans))
 
 
@@ -38,7 +40,7 @@ def test_clip_keeps_what_is_inside(given_spans, start, end) -> None:
 @given(some_spans)
 def test_is_ordered_means_sorted_disjoint_and_not_empty(given_spans) -> None:
     is_clean = all(start < end for start, end in given_spans)
-    is_sorted = all(one[1] <= other[0] for one, other in zip(given_spans, given_spans[1:], strict=False))
+    is_sorted = all(one[1] <= other[0] for one, other in itertools.pairwise(given_spans))
     assert spans.is_ordered(given_spans) == (is_clean and is_sorted)
 
 
@@ -60,7 +62,7 @@ def test_join_keeps_the_partition(given_spans) -> None:
     assert [(at, label) for start, end, label in joined for at in range(start, end)] == [
         (at, label) for start, end, label in pieces for at in range(start, end)
     ]
-    assert all(one[1] < other[0] or one[2] != other[2] for one, other in zip(joined, joined[1:], strict=False))
+    assert all(one[1] < other[0] or one[2] != other[2] for one, other in itertools.pairwise(joined))
 
 
 @given(ranked, st.lists(moments, min_size=2, max_size=6, unique=True).map(sorted))

@@ -89,9 +89,9 @@ def test_new_device_is_due_until_it_was_pulled(machine: FakeMachine, fake: FakeC
 def test_due_again_after_the_interval(machine: FakeMachine, fake: FakeCollectorClient) -> None:
     with time_machine.travel(NOON, tick=False) as travel:
         rounds.pull_due(fake)
-        travel.shift(timedelta(seconds=50))
+        travel.shift(timedelta(seconds=45))
         assert not rounds.has_due()
-        travel.shift(timedelta(seconds=11))
+        travel.shift(timedelta(seconds=15))
         assert rounds.has_due()
 
 
@@ -105,9 +105,9 @@ def test_lease_keeps_others_away_until_it_ends(machine: FakeMachine) -> None:
         (held,) = leases.claim([machine.device_id])
         assert leases.claim([machine.device_id]) == []
         assert not rounds.has_due()
-        travel.shift(timedelta(seconds=50))
+        travel.shift(leases.LEASE - timedelta(seconds=10))
         leases.renew([held])
-        travel.shift(timedelta(seconds=50))
+        travel.shift(leases.LEASE - timedelta(seconds=10))
         assert leases.claim([machine.device_id]) == []
         travel.shift(timedelta(seconds=11))
         (next_held,) = leases.claim([machine.device_id])
@@ -132,8 +132,26 @@ def test_puller_that_lost_its_lease_writes_nothing(
     assert db.session.scalars(select(Pull.id)).all() == []
 
 
+def test_puller_that_lost_its_lease_does_not_end_the_pull_of_the_next(
+    machine: FakeMachine, fake: FakeCollectorClient
+) -> None:
+    """Also when it brought nothing, so that only its end is left to write."""
+    machine.pages = [page(), page()]
+    rounds.pull_due(fake)
+    first_pulled_at = read_state(machine.device_id).last_pulled_at
+    slow = rounds.ready(leases.claim([machine.device_id]))
+    with transaction() as session:
+        session.execute(update(PullState).values(lease_expires_at=clock.utc_now() - timedelta(seconds=1)))
+    leases.claim([machine.device_id])
+    pulling.pull_targets(slow, fake)
+    assert slow[0].is_lost
+    state = read_state(machine.device_id)
+    assert (state.last_pulled_at, state.lease_expires_at is None) == (first_pulled_at, False)
+    assert len(db.session.scalars(select(Pull.id)).all()) == 1
+
+
 def test_lost_worker_leaves_its_pull_closed(machine: FakeMachine, fake: FakeCollectorClient) -> None:
-    (held,) = leases.claim([machine.device_id])
+    (_held,) = leases.claim([machine.device_id])
     with transaction() as session:
         session.add(Pull(device_id=machine.device_id, started_at=clock.utc_now()))
         session.execute(update(PullState).values(lease_expires_at=clock.utc_now() - timedelta(seconds=1)))

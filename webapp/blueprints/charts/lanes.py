@@ -54,7 +54,11 @@ class Frame:
 
 
 def choose_frame(blocks: Sequence[Block], day_start_ms: int, day_end_ms: int) -> Frame:
-    """The whole hours that hold every block: at least eight, never outside the day (which may have 23 or 25)."""
+    """The whole hours that hold every block: at least eight, never outside the day (which may have 23 or 25).
+
+    A day that the time zone skipped (Samoa had no 30 December 2011) is drawn as one empty hour.
+    """
+    day_end_ms = max(day_end_ms, day_start_ms + HOUR_MS)
     hours = list(range(day_start_ms, day_end_ms, HOUR_MS))
     busy = [i for i, ms in enumerate(hours) if any(b.start_ms < ms + HOUR_MS and b.end_ms > ms for b in blocks)]
     first, last = (busy[0], busy[-1]) if busy else (9, 16)

@@ -146,7 +146,7 @@ def _next_question(
     if reached is None:
         raise CollectorError("bad_answer", "It says that there is more, but not from when.")
     asked = wire.parse_ms(request.since) if request.since is not None else None
-    overlap = reached - TIE_MS
+    overlap = max(0, reached - TIE_MS)
     if is_new and (asked is None or overlap > asked):
         return wire.ExportRequest(since=wire.format_ms(overlap), limit=first_limit)
     if count >= request.limit and request.limit < wire.EXPORT_MAX_LIMIT:
@@ -160,7 +160,7 @@ def _next_question(
 def _reached_ms(page: wire.ExportPage, parsed: Parsed, request: wire.ExportRequest) -> int | None:
     """How far a plain page goes. A `lastSyncTime` of about now says nothing of its rows, so their starts do."""
     try:
-        told = wire.parse_ms(page.last_sync_time)
+        told = max(0, wire.parse_ms(page.last_sync_time))
     except ValueError:
         told = None
     if told is not None and (not page.has_more or told < clock.now_ms() - TIE_MS):

@@ -1,6 +1,7 @@
 """Who may pull which device, and when: due times, leases with an attempt that fences off late writers, back-off."""
 
 import random
+import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from webapp.features.sessions.models import Pull, PullState
 from webapp.features.sessions.upserting import insert_into
 from webapp.lib import clock
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
 FIRST_BACKOFF_SECONDS = 15.0
 LONGEST_BACKOFF_SECONDS = 900.0
 
@@ -130,9 +131,16 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 
 def _add_states(session: Session, device_ids: Collection[str], now: datetime) -> None:
+    """A device's first row. Attempts begin anywhere: those of a deleted and paired again device must not repeat."""
     known = set(session.scalars(select(PullState.device_id).where(PullState.device_id.in_(device_ids))))
     rows = [
-        {"device_id": device_id, "due_at": now, "failures": 0, "attempt": 0, "is_resetting": False}
+        {
+            "device_id": device_id,
+            "due_at": now,
+            "failures": 0,
+            "attempt": secrets.randbelow(2**30),
+            "is_resetting": False,
+        }
         for device_id in device_ids
         if device_id not in known
     ]

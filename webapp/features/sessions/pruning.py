@@ -13,7 +13,7 @@ KEEP_IDLE_HOURS = 24
 
 
 def prune_pulls() -> int:
-    """Deletes pulls that began more than KEEP_PULLS_DAYS ago, and sooner the routine ones that brought nothing; how many.
+    """Deletes pulls that began more than KEEP_PULLS_DAYS ago, sooner the routine ones that brought nothing; how many.
 
     The sessions that they brought stay.
     """

@@ -48,14 +48,14 @@ def pull_targets(
     An error of the writer goes up; the leases that it held end by themselves.
     """
     arrived: Queue[Arrived] = Queue(PAGES_AHEAD)
-    running: dict[str, Target] = {}
+    running: dict[tuple[str, int], Target] = {}
     begun: list[Target] = []
     futures: list[Future[None]] = []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="pull") as pool:
 
         def begin(more: Sequence[Target]) -> None:
             for target in more:
-                running[target.device_id] = target
+                running[target.key] = target
                 begun.append(target)
                 futures.append(pool.submit(fetch, client, target, arrived))
 
@@ -88,7 +88,7 @@ def fetch(client: Collectors, target: Target, arrived: "Queue[Arrived]") -> None
 
 def _write(
     arrived: "Queue[Arrived]",
-    running: dict[str, Target],
+    running: dict[tuple[str, int], Target],
     begin: Callable[[Sequence[Target]], None],
     refill: Refill,
     watch: Callable[[Target], None],
@@ -104,7 +104,7 @@ def _write(
         for one in batch:
             stale_accounts.add(one.target.account_id)
             if one.page is None:
-                running.pop(one.target.device_id, None)
+                running.pop(one.target.key, None)
                 note_endpoint(one.target)
             watch(one.target)
         now = monotonic()

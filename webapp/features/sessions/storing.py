@@ -14,7 +14,7 @@ from webapp.features.sessions.fetching import FetchedPage
 from webapp.features.sessions.ingest import store_parsed
 from webapp.features.sessions.leases import advance, next_due
 from webapp.features.sessions.models import Pull, PullState
-from webapp.features.sessions.targets import Target
+from webapp.features.sessions.targets import Progress, Target
 from webapp.lib import clock
 
 ROAD = "direct"
@@ -88,6 +88,7 @@ def finish(session: Session, targets: Sequence[Target]) -> None:
     """Ends pulls: their rows, and when each device is due again. A batch of endings costs four statements."""
     now = clock.utc_now()
     for target in targets:
+        refuse_standstill(target.progress)
         target.progress.milliseconds = int((monotonic() - target.progress.started) * 1000)
     held = find_held(session, targets)
     known = [target for target in held if target.progress.pull_id is not None]
@@ -99,6 +100,13 @@ def finish(session: Session, targets: Sequence[Target]) -> None:
         connection.execute(END_PULL, [{"of_pull": t.progress.pull_id, **describe_pull(t, now)} for t in known])
     if new:
         connection.execute(NEW_PULL, [describe_pull(target, now) for target in new])
+
+
+def refuse_standstill(progress: Progress) -> None:
+    """A pull that stopped at its page limit and brought nothing new would otherwise begin again at once, for ever."""
+    if progress.problem is None and progress.is_more and progress.changed_rows == 0:
+        progress.problem = "bad_answer"
+        progress.detail = f"It says that there is more, but {progress.pages} pages brought nothing new."
 
 
 def find_held(session: Session, targets: Sequence[Target]) -> list[Target]:

@@ -67,6 +67,11 @@ class Target:
     progress: Progress = field(default_factory=Progress)
     is_lost: bool = False
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Tells it from another pull of the same device: deleted, paired again and claimed anew meanwhile."""
+        return self.device_id, self.claim.attempt
+
 
 def load_targets(claims: Sequence[Claim], *, since: str | None = None, job_id: str | None = None) -> list[Target]:
     """The claimed devices that are still paired, ready to be pulled."""
