@@ -195,6 +195,23 @@ def test_cursor_that_does_not_advance_is_told_on(pair: Pair, client: CollectorCl
         assert state.due_at > state.last_tried_at
 
 
+def test_promise_of_more_that_brings_nothing_is_told_on(pair: Pair, client: CollectorClient, monkeypatch) -> None:
+    monkeypatch.setattr(fetching, "MAX_PAGES", 3)
+    with ExactCollector() as collector:
+        device_id = pair(collector)
+        empty = collector.export({})
+        cursors = iter(range(100))
+        endless = lambda _: {**empty, "hasMore": True, "nextCursor": f"c{next(cursors)}"}  # noqa: E731
+        collector.export = endless  # type: ignore[method-assign]
+        (progress,) = pull(client, device_id)
+        assert (progress.problem, progress.detail) == (
+            "bad_answer",
+            "It says that there is more, but 3 pages brought nothing new.",
+        )
+        state = read_state(device_id)
+        assert state.due_at > state.last_tried_at
+
+
 def test_cursor_that_the_collector_refuses_is_given_up(pair: Pair, client: CollectorClient) -> None:
     with ExactCollector() as collector:
         device_id = pair(collector)
