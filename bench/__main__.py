@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("pulls", "ingest", "overview", "poll")
+NAMES = ("pulls", "ingest", "overview_peer", "poll")
 
 
 def main(names: list[str]) -> int:

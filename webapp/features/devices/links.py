@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 
 from webapp.config import current_config
 from webapp.database import transaction
@@ -35,7 +35,8 @@ def find_active_link(device_id: str) -> Link | None:
 def find_active_links(device_ids: Iterable[str]) -> dict[str, Link]:
     """The same for many devices with one query, by device id."""
     wanted = select(Link).where(Link.device_id.in_(list(device_ids)), Link.revoked_at.is_(None))
-    return {link.device_id: link for link in db.session.scalars(wanted.order_by(Link.created_at))}
+    alone = wanted.options(lazyload(Link.device))
+    return {link.device_id: link for link in db.session.scalars(alone.order_by(Link.created_at))}
 
 
 def pull_secret(link: Link) -> str:

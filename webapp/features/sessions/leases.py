@@ -3,7 +3,7 @@
 import random
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +40,10 @@ class Claim:
     problem_since_at: datetime | None
 
 
+POSITION = [getattr(PullState, field.name) for field in fields(Claim)]
+LOST = "The worker that ran it was lost; the next one went on from there."
+
+
 def find_due(limit: int) -> Sequence[str]:
     """The devices to pull now, the longest waiting first. One that was never pulled is due."""
     waits = select(Device.id).outerjoin(PullState, PullState.device_id == Device.id)
@@ -54,28 +58,13 @@ def claim(device_ids: Collection[str]) -> list[Claim]:
     now = clock.utc_now()
     with transaction() as session:
         _add_states(session, device_ids, now)
-        free = select(PullState).where(PullState.device_id.in_(device_ids), _is_free(now))
-        states = session.scalars(free.with_for_update(skip_locked=True)).all()
-        orphaned = [state.device_id for state in states if state.lease_expires_at is not None]
-        _close_pulls(session, orphaned, "lost", "The worker that ran it was lost; the next one went on from there.")
-        for state in states:
-            state.attempt += 1
-            state.lease_expires_at = now + LEASE
-            state.last_tried_at = now
-        return [
-            Claim(
-                device_id=state.device_id,
-                attempt=state.attempt,
-                cursor=state.cursor,
-                epoch=state.epoch,
-                last_sync_time=state.last_sync_time,
-                is_resetting=state.is_resetting,
-                failures=state.failures,
-                last_pulled_at=state.last_pulled_at,
-                problem_since_at=state.problem_since_at,
-            )
-            for state in states
-        ]
+        wanted = select(PullState.lease_expires_at, *POSITION).where(PullState.device_id.in_(device_ids), _is_free(now))
+        free = session.execute(wanted.with_for_update(skip_locked=True)).all()
+        _close_pulls(session, [row.device_id for row in free if row.lease_expires_at is not None], "lost", LOST)
+        taken = update(PullState).where(PullState.device_id.in_([row.device_id for row in free]))
+        begun = {"attempt": PullState.attempt + 1, "lease_expires_at": now + LEASE, "last_tried_at": now}
+        session.execute(taken.values(begun), execution_options={"synchronize_session": False})
+    return [replace(Claim(*row[1:]), attempt=row.attempt + 1) for row in free]
 
 
 def advance(session: Session, held: Claim, values: dict[str, Any]) -> bool:
