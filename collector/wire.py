@@ -9,8 +9,9 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jwt
 import msgspec
@@ -92,11 +93,16 @@ class Health(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
 
 
 class ExportRequest(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Body of `POST /api/sessions/export`. `since` is exclusive and means *changed after*; `cursor` wins over it."""
+    """Body of `POST /api/sessions/export`. `since` is exclusive and means *changed after*; `cursor` wins over it.
+
+    `from` and `to` (RFC 3339) keep only sessions that start in `[from, to)`; they move no cursor.
+    """
 
     since: str | None = None
     limit: Annotated[int, Meta(ge=1, le=EXPORT_MAX_LIMIT)] = EXPORT_DEFAULT_LIMIT
     cursor: Annotated[str, Meta(max_length=512)] | None = None
+    started_from: str | None = msgspec.field(name="from", default=None)
+    started_before: str | None = msgspec.field(name="to", default=None)
 
 
 class ExportPage(msgspec.Struct, rename="camel", kw_only=True):
@@ -108,6 +114,73 @@ class ExportPage(msgspec.Struct, rename="camel", kw_only=True):
     next_cursor: str | None = None
     epoch: str | None = None
     reset: bool = False
+
+
+class CoverageRequest(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of `POST /api/sessions/coverage`: what does the collector hold of each local day in `timezone`?
+
+    A session belongs to the day that holds its start: `datetime.fromtimestamp(start, ZoneInfo(timezone)).date()`.
+    `first` and `last` are days (`YYYY-MM-DD`, both included). `cursor` is how far the hub has read.
+    """
+
+    timezone: Annotated[str, Meta(min_length=1, max_length=64)]
+    first: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    last: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    cursor: Annotated[str, Meta(max_length=512)] | None = None
+
+
+class CoverageDay(msgspec.Struct, rename="camel", kw_only=True):
+    """One local day. `sessions` that start in it and are not deleted, and their `digest` (`digest_sessions`).
+
+    `pending` of its sessions, tombstones included, changed after the cursor of the request: the hub cannot have them
+    yet. `ran_seconds` is how long the collector ran in that day.
+    """
+
+    day: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    sessions: Annotated[int, Meta(ge=0)]
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    pending: Annotated[int, Meta(ge=0)]
+    ran_seconds: Annotated[int, Meta(ge=0)]
+
+
+class CoverageAnswer(msgspec.Struct, rename="camel", kw_only=True):
+    """What the collector holds. A day between the request's that is missing in `days` has no session, and in it the
+    collector did not run.
+
+    `since` is when this database was made (RFC 3339): of whether it ran before that, the collector knows nothing.
+    `reset` says that the cursor is not one of this database's present history; then everything is pending.
+    """
+
+    epoch: Annotated[str, Meta(max_length=128)]
+    since: str
+    timestamp: str
+    days: list[CoverageDay]
+    reset: bool = False
+
+
+class ExportFileHead(msgspec.Struct, rename="camel", kw_only=True):
+    """First line of an export file; see docs/wire-protocol.md, *The file road*."""
+
+    format: Literal["muster-export"]
+    version: int
+    device_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    epoch: Annotated[str, Meta(max_length=128)]
+    created_at: str
+    collector_version: Annotated[str, Meta(max_length=32)] = ""
+
+
+class ExportFileTail(msgspec.Struct, rename="camel", kw_only=True):
+    """Last line of an export file. `runs` are the half-open spans `[startMs, endMs)` in which the collector ran.
+
+    `mac` is `export_file_mac` over the SHA-256 of every line before it, line ends included. `since` as in
+    CoverageAnswer.
+    """
+
+    pages: Annotated[int, Meta(ge=0)]
+    sessions: Annotated[int, Meta(ge=0)]
+    since: str
+    runs: list[tuple[int, int]]
+    mac: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ClaimRequest(msgspec.Struct, rename="camel", kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +214,11 @@ class Command(msgspec.Struct, kw_only=True):
 
 
 class RelayedRequest(msgspec.Struct, kw_only=True):
-    """One request of the hub that travels over the collector's own poll."""
+    """One request of the hub that travels over the collector's own poll.
+
+    `op` is `health`, `sessions.export` or `sessions.coverage`; `args` is the body of the call that it stands for. The
+    answer to that call goes to `POST /api/collector/results/{id}`, or a problem object. It may come twice.
+    """
 
     id: str
     op: str
@@ -247,3 +324,21 @@ def read_call(token: str, pull_secret: str, device_id: str, path: str) -> tuple[
     if claims["sub"] != path or claims["exp"] - claims["iat"] > TOKEN_LIFETIME_SECONDS:
         raise jwt.InvalidTokenError("made for another call")
     return claims["jti"], claims["exp"]
+
+
+def export_file_mac(pull_secret: str, digest: bytes) -> str:
+    """What proves that an export file comes from the paired collector; `digest` is the SHA-256 of its lines."""
+    return hmac.new(pull_secret.encode(), b"muster-export-v1|" + digest, hashlib.sha256).hexdigest()
+
+
+def digest_sessions(sessions: Iterable[tuple[str, int, int]]) -> str:
+    """32 hex digits that stand for a set of `(id, changedAt, sessionStartTime)`, times in ms, in whatever order."""
+    return f"{sum_digests(sessions):032x}"
+
+
+def sum_digests(sessions: Iterable[tuple[str, int, int]], start: int = 0) -> int:
+    """The same as a number, which XOR adds up and takes away."""
+    for session_id, changed_ms, started_ms in sessions:
+        text = f"{session_id}|{changed_ms}|{started_ms}".encode()
+        start ^= int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
+    return start

@@ -25,8 +25,10 @@ class FakeMachine:
     page_problems: dict[int, CollectorError] = field(default_factory=dict)
     answer_seconds: float = 0.0
     asked: list[wire.ExportRequest] = field(default_factory=list)
+    covered: list[wire.CoverageRequest] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     skew_ms: int = 0
+    coverage: wire.CoverageAnswer | None = None
 
 
 class FakeCollectorClient:
@@ -70,6 +72,16 @@ class FakeCollectorClient:
         empty = {"sessions": [], "hasMore": False, "lastSyncTime": last, "nextCursor": request.cursor}
         page = machine.pages[number] if number < len(machine.pages) else empty
         return msgspec.json.decode(msgspec.json.encode(page), type=wire.ExportPage)
+
+    def cover_days(
+        self, url: str, device_id: str, pull_secret: str, request: wire.CoverageRequest
+    ) -> wire.CoverageAnswer:
+        """What the machine was told to say of its days, else that it does not know this call."""
+        machine = self._meet("cover_days", url, device_id, pull_secret)
+        machine.covered.append(request)
+        if machine.coverage is None:
+            raise CollectorError("unsupported", "Its collector cannot say what it holds of each day.", status=404)
+        return machine.coverage
 
     def sight(self, urls: Sequence[str]) -> list[Sighted]:
         """The machines at `urls` that answer."""

@@ -35,6 +35,7 @@ class Config:
     discovery_hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
     discovery_ports: tuple[int, ...] = (8001, 8002, 8003, 8004, 8005)
     pull_interval_seconds: int = 60
+    silent_days: int = 7
     is_testing: bool = False
 
     @property
@@ -80,6 +81,7 @@ def read_config(env: Mapping[str, str] = os.environ) -> Config:
         discovery_hosts=_read_words(env, "COLLECTOR_DISCOVERY_HOSTS", "localhost,127.0.0.1"),
         discovery_ports=_read_ports(env, "COLLECTOR_DISCOVERY_PORTS", "8001-8005"),
         pull_interval_seconds=_read_int(env, "PULL_INTERVAL", 60, 1, 86400),
+        silent_days=_read_int(env, "MUSTER_SILENT_DAYS", 7, 1, 3650),
     )
     _check_exposure(config)
     return config

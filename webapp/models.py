@@ -1,15 +1,18 @@
 """Index of every feature's models, for Alembic and the shell. No code."""
 
 from webapp.features.accounts.models import Account, ApiToken, BrowserSession
-from webapp.features.devices.models import Device, Link, PairingCode, Sighting
+from webapp.features.devices.models import Device, Link, PairingCode, RelayedCall, Sighting
 from webapp.features.jobs.models import Job, JobEvent, ProcessBeat
 from webapp.features.sessions.models import (
     CountedZone,
+    CoverageState,
+    CoveredDay,
     DayTotal,
     KnownName,
     Pull,
     PullState,
     QuarantinedSession,
+    Restart,
     StaleDay,
     StoredSession,
 )
@@ -19,6 +22,8 @@ __all__ = [
     "ApiToken",
     "BrowserSession",
     "CountedZone",
+    "CoverageState",
+    "CoveredDay",
     "DayTotal",
     "Device",
     "Job",
@@ -30,6 +35,8 @@ __all__ = [
     "Pull",
     "PullState",
     "QuarantinedSession",
+    "RelayedCall",
+    "Restart",
     "Sighting",
     "StaleDay",
     "StoredSession",

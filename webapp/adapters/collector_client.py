@@ -28,12 +28,14 @@ from webapp.config import Config
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Answer = TypeVar("Answer", wire.Health, wire.ExportPage)
+Answer = TypeVar("Answer", wire.Health, wire.ExportPage, wire.CoverageAnswer)
 
 EXPORT_PATH = "/api/sessions/export"
+COVERAGE_PATH = "/api/sessions/coverage"
 HEADERS = {"User-Agent": "muster-hub", "Accept": "application/json", "Accept-Encoding": "identity"}
 HEALTH_LIMIT = 64 * 1024
 PAGE_LIMIT = 32 * 1024 * 1024
+COVERAGE_LIMIT = 2 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 3.0
 SIGHT_SECONDS = 1.0
@@ -51,6 +53,17 @@ class Sighted:
     name: str
     version: str
     is_paired: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """A call that carries a credential: to the device at `url`, with a body."""
+
+    url: str
+    device_id: str
+    pull_secret: str
+    path: str
+    body: msgspec.Struct
 
 
 @dataclass(frozen=True)
@@ -93,18 +106,20 @@ class CollectorClient:
 
     def export_page(self, url: str, device_id: str, pull_secret: str, request: wire.ExportRequest) -> wire.ExportPage:
         """One page of the device's sessions. A connection that has not proven the key does so first; CollectorError."""
+        return self._tell(Question(url, device_id, pull_secret, EXPORT_PATH, request), wire.ExportPage, PAGE_LIMIT)
 
-        def export(deadline: float) -> wire.ExportPage:
-            if url in self._met:  # a first call has no proven connection, so it need not be tried
-                with suppress(NotProven):
-                    return self._export(url, device_id, pull_secret, request, deadline, is_vouched=False)
-            proven = self._prove(url, device_id, pull_secret, deadline)
-            # A peer that closes after each answer can only be taken at its word for the next connection.
-            with suppress(NotProven):
-                return self._export(url, device_id, pull_secret, request, deadline, is_vouched=proven.is_closed)
-            raise CollectorError("unreachable", f"The connection to {url} broke off.", may_pass=True)
-
-        return self._until_done(export)
+    def cover_days(
+        self, url: str, device_id: str, pull_secret: str, request: wire.CoverageRequest
+    ) -> wire.CoverageAnswer:
+        """What the device holds of each day; CollectorError, `unsupported` from a collector that does not know this."""
+        question = Question(url, device_id, pull_secret, COVERAGE_PATH, request)
+        try:
+            return self._tell(question, wire.CoverageAnswer, COVERAGE_LIMIT)
+        except CollectorError as error:
+            if error.status in (404, 405):
+                detail = "Its collector cannot say what it holds of each day. Update it to have its days proven."
+                raise CollectorError("unsupported", detail) from error
+            raise
 
     def sight(self, urls: Sequence[str]) -> list[Sighted]:
         """Who answers like a collector at `urls`, asked all at once, without any credential or challenge."""
@@ -142,25 +157,29 @@ class CollectorClient:
         self._met.add(url)
         return Proven(health, is_closed=not connection.is_proven)
 
-    def _export(
-        self,
-        url: str,
-        device_id: str,
-        pull_secret: str,
-        request: wire.ExportRequest,
-        deadline: float,
-        *,
-        is_vouched: bool,
-    ) -> wire.ExportPage:
-        headers = {
-            **HEADERS,
-            "Authorization": f"Bearer {wire.sign_call(pull_secret, device_id, EXPORT_PATH)}",
-            "Content-Type": "application/json",
-        }
-        body = msgspec.json.encode(request)
+    def _tell(self, question: Question, kind: type[Answer], limit: int) -> Answer:
+        """The answer to a question that carries a credential."""
+
+        def ask(deadline: float) -> Answer:
+            url = question.url
+            if url in self._met:  # a first call has no proven connection, so it need not be tried
+                with suppress(NotProven):
+                    return self._ask(question, kind, limit, deadline, is_vouched=False)
+            proven = self._prove(url, question.device_id, question.pull_secret, deadline)
+            # A peer that closes after each answer can only be taken at its word for the next connection.
+            with suppress(NotProven):
+                return self._ask(question, kind, limit, deadline, is_vouched=proven.is_closed)
+            raise CollectorError("unreachable", f"The connection to {url} broke off.", may_pass=True)
+
+        return self._until_done(ask)
+
+    def _ask(self, question: Question, kind: type[Answer], limit: int, deadline: float, *, is_vouched: bool) -> Answer:
+        signed = wire.sign_call(question.pull_secret, question.device_id, question.path)
+        headers = {**HEADERS, "Authorization": f"Bearer {signed}", "Content-Type": "application/json"}
+        body = msgspec.json.encode(question.body)
         with calling(deadline, is_vouched=is_vouched) as call:
-            answer, _ = self._request(call, "POST", url, EXPORT_PATH, body=body, headers=headers)
-            return _read(answer, url, wire.ExportPage, PAGE_LIMIT)
+            answer, _ = self._request(call, "POST", question.url, question.path, body=body, headers=headers)
+            return _read(answer, question.url, kind, limit)
 
     def _look(self, url: str) -> Sighted | None:
         try:

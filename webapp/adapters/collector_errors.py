@@ -4,17 +4,21 @@ from typing import Literal
 
 from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
-Problem = Literal["unreachable", "timeout", "identity", "refused", "bad_answer", "too_large", "redirected", "address"]
+Problem = Literal[
+    "unreachable", "timeout", "identity", "refused", "bad_answer", "too_large", "redirected", "address", "unsupported"
+]
 
 
 class CollectorError(Exception):
-    """A call to a collector that brought nothing. `may_pass`: trying again at once makes sense."""
+    """A call to a collector that brought nothing. `may_pass`: trying again at once makes sense. `status` is that of its
+    answer, when it was a wrong one."""
 
-    def __init__(self, problem: Problem, detail: str, *, may_pass: bool = False) -> None:
+    def __init__(self, problem: Problem, detail: str, *, may_pass: bool = False, status: int | None = None) -> None:
         super().__init__(detail)
         self.problem: Problem = problem
         self.detail = detail
         self.may_pass = may_pass
+        self.status = status
 
 
 def explain_failure(url: str, error: Exception) -> CollectorError:
@@ -35,4 +39,4 @@ def explain_status(url: str, status: int) -> CollectorError:
         detail = f"{url} refuses the hub's credential ({status}). Compare the two clocks, or pair the machine again."
         return CollectorError("refused", detail)
     may_pass = status == 429 or status >= 500
-    return CollectorError("bad_answer", f"{url} answered with status {status}.", may_pass=may_pass)
+    return CollectorError("bad_answer", f"{url} answered with status {status}.", may_pass=may_pass, status=status)

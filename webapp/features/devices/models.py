@@ -5,7 +5,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, LargeBinary, String, Uuid
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.database import UtcDateTime
@@ -41,6 +41,7 @@ class Device(Model):
     reported_status: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     reported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    watched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     clock_skew_ms: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     paired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -104,3 +105,22 @@ class Sighting(Model):
     version: Mapped[str] = mapped_column(String(32), default="")
     is_paired: Mapped[bool] = mapped_column(default=False)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RelayedCall(Model):
+    """A request of a worker that waits for a device's next poll, and then the answer that the device sent.
+
+    Whoever asked deletes the row when it has read the answer; after `expires_at` nobody waits for it any more.
+    """
+
+    __tablename__ = "relayed_calls"
+    __table_args__ = (Index("ix_relayed_calls_device", "device_id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
+    op: Mapped[str] = mapped_column(String(32))
+    args: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
