@@ -9,7 +9,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  (said before anything newer is im
 import click
 
 from collector import __version__
-from collector.cli import doctor, linking, service, showing, watching
+from collector.cli import doctor, exporting, linking, service, showing, watching
 from collector.cli.first_run import prepare
 from collector.cli.setup import Setup, with_setup
 from collector.daemon import run as run_daemon
@@ -52,6 +52,7 @@ for command in (
     watching.paths,
     watching.scan,
     watching.import_git,
+    exporting.export,
     doctor.doctor,
     service.service,
 ):

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -12,6 +13,8 @@ from collector import wire
 
 LOWEST_PORT = 1024
 """A hub never calls a port below this one: system services live there."""
+
+LONGEST_WARN_HOURS = 8760
 
 WORDS_FOR_YES = ("1", "true", "yes", "on")
 WORDS_FOR_NO = ("0", "false", "no", "off")
@@ -23,11 +26,18 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Where the collector keeps its database and where it listens: on the first of `ports` that is free."""
+    """Where the collector keeps its database and where it listens: on the first of `ports` that is free.
+
+    After `warn_hours` of running without a pull it warns its owner (0: never), also by a desktop notice when
+    `is_notifying`, and at `warn_url` when there is one.
+    """
 
     directory: Path
     host: str = "127.0.0.1"
     ports: tuple[int, ...] = tuple(wire.DISCOVERY_PORTS)
+    warn_hours: int = 24
+    is_notifying: bool = False
+    warn_url: str | None = None
 
     @property
     def database_path(self) -> Path:
@@ -53,7 +63,14 @@ def read_config(env: Mapping[str, str] = os.environ) -> Config:
             f"MUSTER_COLLECTOR_HOST={host} would serve plain HTTP to the network. "
             "Set MUSTER_INSECURE_LAN=1 if you trust this network, or leave it on 127.0.0.1."
         )
-    return Config(directory=_read_directory(env), host=host, ports=_read_ports(env))
+    return Config(
+        directory=_read_directory(env),
+        host=host,
+        ports=_read_ports(env),
+        warn_hours=_read_hours(env),
+        is_notifying=_read_flag(env, "MUSTER_COLLECTOR_NOTIFY"),
+        warn_url=_read_warn_url(env),
+    )
 
 
 def is_loopback(host: str) -> bool:
@@ -85,6 +102,34 @@ def _read_ports(env: Mapping[str, str]) -> tuple[int, ...]:
     if not (text.isascii() and text.isdigit() and LOWEST_PORT <= int(text) <= 65535):
         raise ConfigError(f"MUSTER_COLLECTOR_PORT={text!r}: a whole number from {LOWEST_PORT} to 65535.")
     return (int(text),)
+
+
+def _read_hours(env: Mapping[str, str]) -> int:
+    text = env.get("MUSTER_COLLECTOR_WARN_HOURS") or "24"
+    if not (text.isascii() and text.isdigit() and int(text) <= LONGEST_WARN_HOURS):
+        raise ConfigError(
+            f"MUSTER_COLLECTOR_WARN_HOURS={text!r}: whole hours from 1 to {LONGEST_WARN_HOURS}, or 0 for no warning."
+        )
+    return int(text)
+
+
+def _read_warn_url(env: Mapping[str, str]) -> str | None:
+    """The address to warn at. Its value is not shown: whoever knows an ntfy topic can read it."""
+    text = env.get("MUSTER_COLLECTOR_WARN_URL")
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        is_private = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+        is_usable = bool(is_private and parts.hostname and parts.port != 0 and parts.username is None)
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ConfigError(
+            "MUSTER_COLLECTOR_WARN_URL: an https address without a name and password in it, such as "
+            "https://ntfy.sh/a-topic-of-yours; plain http only on this machine."
+        )
+    return text
 
 
 def _read_flag(env: Mapping[str, str], name: str) -> bool:

@@ -8,18 +8,23 @@ from dataclasses import replace
 
 from collector import __version__
 from collector.api import create_app
+from collector.api.hub_calls import answer_relayed
 from collector.config import Config
 from collector.deriver import Deriver
 from collector.ending import End
 from collector.history import HistoryImport
 from collector.invocation import command
 from collector.link.poller import Poller
+from collector.link.relayed import RelayedRequests
 from collector.lock import DirectoryLock
 from collector.running import Running
+from collector.runs import LifeSigns
 from collector.serving import Server, listen
 from collector.sources.filesystem import FilesystemSource
 from collector.status import DAEMON_PORT, report
 from collector.store import Store
+from collector.watch import PullWatch
+from collector.wire import prepare_structs
 
 STOP_SECONDS = 4.0
 
@@ -47,19 +52,25 @@ class Daemon:
         bound = listen(prefer_port(config, store.get_meta("port")))
         self.port: int = bound.getsockname()[1]
         deriver = Deriver(store)
+        self._life_signs = LifeSigns(store)
+        self._watch = PullWatch(store, config)
+        self._relayed = RelayedRequests(
+            lambda op, args: answer_relayed(self.running, op, args), lambda: self.running.poller.wake()
+        )
         self.running = Running(
             config=config,
             store=store,
             port=self.port,
             deriver=deriver,
             filesystem=FilesystemSource(store, store.list_paths(), deriver.wake),
-            poller=Poller(store, lambda: report(self.running), deriver.wake),
+            poller=Poller(store, lambda: report(self.running), deriver.wake, self._relayed),
             history=HistoryImport(store, deriver.wake),
         )
         self._server = Server(create_app(self.running), bound)
 
     def run(self) -> None:
         """Starts, waits, stops."""
+        prepare_structs()
         self._end.on_signals()
         self._end.on_parent()
         self._start()
@@ -75,7 +86,10 @@ class Daemon:
         store.set_meta(DAEMON_PORT, str(self.port))
         self._launch("deriver", self.running.deriver.run)
         self.running.filesystem.start()
+        self._launch("life signs", self._life_signs.run)
+        self._launch("relayed requests", self._relayed.run)
         self._launch("poller", self.running.poller.run)
+        self._launch("watch", self._watch.run)
         log.info("Muster collector %s listens on %s. Its page: %s", __version__, url, command("open"))
 
     def _launch(self, name: str, work: Callable[[], None]) -> None:
@@ -95,8 +109,9 @@ class Daemon:
 
     def _stop(self, deadline: float) -> None:
         log.info("Stopping.")
-        for stop in (self._server.stop, self.running.poller.stop, self.running.deriver.stop):
-            stop()
+        parts = (self._server, self.running.poller, self._relayed, self.running.deriver, self._life_signs, self._watch)
+        for part in parts:
+            part.stop()
         ending = threading.Thread(target=self.running.filesystem.stop, name="filesystem end", daemon=True)
         ending.start()
         for thread in (ending, *self._threads):

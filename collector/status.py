@@ -1,5 +1,7 @@
 """What the collector says of itself: to its user (`status`, the page) and, without secrets, to the hub."""
 
+import shutil
+
 from collector import __version__, wire
 from collector.config import Config
 from collector.history import IMPORTED_AT
@@ -7,8 +9,11 @@ from collector.link.settings import read_settings
 from collector.machine import machine_name
 from collector.running import Running
 from collector.store import Store, find_meta
+from collector.watch import HELP, NOTHING_LOST, find_silence, read_last_pull
 
 WAKATIME_PATH = "/api/v1"
+FULL_BYTES = 16 * 1024 * 1024
+"""With less room than this nothing can be recorded for long."""
 DAEMON_PORT = "daemon_port"
 """Where the daemon that has the directory notes its port: believed only while the directory's lock is taken."""
 
@@ -29,6 +34,8 @@ def describe(store: Store, config: Config, running: Running | None = None) -> di
         "hubUrl": None if link is None else link.hub_url,
         "hubName": None if link is None else link.hub_name,
         "hub": describe_hub(running),
+        "lastPull": describe_last_pull(store),
+        "warning": describe_silence(store, config),
         "port": port,
         "settingsVersion": settings.version,
         "settings": settings.values,
@@ -43,7 +50,8 @@ def report(running: Running) -> dict[str, object]:
     """What a heartbeat tells the hub: no path, no secret."""
     sources = describe_sources(running.store, running)
     told = {name: {key: source[key] for key in TOLD if key in source} for name, source in sources.items()}
-    return {"name": machine_name(), "version": __version__, "port": running.port, "sources": told}
+    disk = {"isFull": shutil.disk_usage(running.config.directory).free < FULL_BYTES}
+    return {"name": machine_name(), "version": __version__, "port": running.port, "sources": told, "disk": disk}
 
 
 def describe_hub(running: Running | None) -> dict[str, object]:
@@ -55,6 +63,18 @@ def describe_hub(running: Running | None) -> dict[str, object]:
         "lastAnswerAt": None if answered_ms is None else wire.format_ms(answered_ms),
         "trouble": running.poller.trouble,
     }
+
+
+def describe_last_pull(store: Store) -> dict[str, object] | None:
+    """When the hub last pulled and by which road; None before the first pull."""
+    pull = read_last_pull(store)
+    return None if pull is None else {"at": wire.format_ms(pull.at_ms), "road": pull.road}
+
+
+def describe_silence(store: Store, config: Config) -> str | None:
+    """The warning that no pull comes, with what to do; None while all is well."""
+    silence = find_silence(store, config)
+    return None if silence is None else f"{silence.what} {NOTHING_LOST} {HELP}"
 
 
 def describe_sources(store: Store, running: Running | None) -> dict[str, dict[str, object]]:

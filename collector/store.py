@@ -15,13 +15,16 @@ from pathlib import Path
 
 import msgspec
 
-from collector import exports, store_schema, wire
+from collector import coverage, exports, store_schema, wire
 from collector.observations import insert_observations, list_observations
+from collector.runs import known_since_ms
 from collector.timeline import spans
 from collector.timeline.observation import Observation
 
 BUSY_SECONDS = 10
 IDLE_CONNECTIONS = 4
+LAST_PULL = "last_pull"
+PULL_NOTE_MS = 10_000
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -67,6 +70,7 @@ class Store:
         self._settle("device_id", str(uuid.uuid4()))
         self._settle("epoch", secrets.token_hex(8))
         self._settle("cursor_key", secrets.token_hex(32))
+        self._settle("made_at_ms", str(wire.now_ms()))
 
     def close(self) -> None:
         """Closes the idle connections; the store may be used again afterwards."""
@@ -142,8 +146,10 @@ class Store:
         return None if text is None else msgspec.json.decode(text, type=Link)
 
     def save_link(self, link: Link) -> None:
-        """Keeps the link that pairing made."""
-        self.set_meta("link", msgspec.json.encode(link).decode())
+        """Keeps the link that pairing made. What was pulled before was pulled by another."""
+        with self.write() as connection:
+            put_meta(connection, "link", msgspec.json.encode(link).decode())
+            connection.execute("DELETE FROM meta WHERE key = ?", (LAST_PULL,))
 
     def clear_link(self) -> None:
         """Forgets the link and its secrets."""
@@ -188,12 +194,44 @@ class Store:
         last = self.find_last_observation(source)
         return None if last is None else last.at_ms
 
+    @property
+    def since_ms(self) -> int:
+        """From when on it is known whether the collector ran: since this database was made, or runs are kept."""
+        with self.read() as connection:
+            return read_since(connection)
+
     def export(self, request: wire.ExportRequest) -> dict[str, object]:
-        """The answer of `POST /api/sessions/export`. ValueError for a cursor or a `since` that cannot be read."""
+        """The answer of `POST /api/sessions/export`. ValueError, `field: reason`, for a cursor or time that is none."""
         with self.read() as connection:
             identity = read_identity(connection)
-            key = bytes.fromhex(find_meta(connection, "cursor_key") or "")
-            return exports.export_page(connection, request, identity.device_id, identity.epoch, key)
+            page = exports.export_page(connection, request, identity.device_id, identity.epoch, read_key(connection))
+            is_noted = exports.is_noted(connection, page.end)
+        if not is_noted:  # on disk before anybody can come back with it
+            with self.write() as connection:
+                exports.note_told(connection, page.end)
+        return page.answer
+
+    def cover(self, request: wire.CoverageRequest) -> wire.CoverageAnswer:
+        """The answer of `POST /api/sessions/coverage`, of one state of the database. ValueError as for `export`."""
+        days = coverage.read_days(request)
+        with self.read() as connection:
+            epoch = read_identity(connection).epoch
+            read_from: exports.Position | None = exports.START
+            if request.cursor is not None:
+                read_from = exports.find_cursor(connection, request.cursor, epoch, read_key(connection))
+            return wire.CoverageAnswer(
+                epoch=epoch,
+                since=wire.format_ms(read_since(connection)),
+                timestamp=wire.format_ms(wire.now_ms()),
+                days=coverage.cover_days(connection, days, 0 if read_from is None else read_from.rev),
+                reset=read_from is None,
+            )
+
+    def note_pull(self, now_ms: int, road: str) -> None:
+        """Keeps when a hub last read from here and by which road, written at most every ten seconds."""
+        text = self.get_meta(LAST_PULL)
+        if text is None or abs(now_ms - msgspec.json.decode(text)["atMs"]) >= PULL_NOTE_MS:
+            self.set_meta(LAST_PULL, msgspec.json.encode({"atMs": now_ms, "road": road}).decode())
 
     def count_sessions(self) -> int:
         """Sessions that exist now, without tombstones."""
@@ -270,6 +308,16 @@ def find_meta(connection: sqlite3.Connection, key: str) -> str | None:
 def put_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     """Keeps a small fact inside an open write transaction."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def read_key(connection: sqlite3.Connection) -> bytes:
+    """The key that signs cursors, inside an open transaction."""
+    return bytes.fromhex(find_meta(connection, "cursor_key") or "")
+
+
+def read_since(connection: sqlite3.Connection) -> int:
+    """`Store.since_ms` inside an open transaction."""
+    return known_since_ms(int(find_meta(connection, "made_at_ms") or 0), wire.now_ms())
 
 
 def read_identity(connection: sqlite3.Connection) -> Identity:

@@ -49,6 +49,32 @@ STEPS = (
     ) WITHOUT ROWID;
     CREATE TABLE scans (path_id INTEGER PRIMARY KEY, finished_ms INTEGER NOT NULL);
     """,
+    """
+    -- The sessionStartTime in the body, so that days are counted without reading a body. Kept by triggers: a daemon
+    -- that was started before the upgrade goes on writing rows, and knows nothing of it.
+    ALTER TABLE sessions ADD COLUMN start_ms INTEGER NOT NULL DEFAULT 0;
+    CREATE TRIGGER sessions_changed AFTER UPDATE OF body ON sessions BEGIN
+        UPDATE sessions SET start_ms =
+            CAST(strftime('%s', substr(json_extract(new.body, '$.sessionStartTime'), 1, 19)) AS INTEGER) * 1000
+            + CAST(substr(json_extract(new.body, '$.sessionStartTime'), 21, 3) AS INTEGER)
+        WHERE id = new.id;
+    END;
+    CREATE TRIGGER sessions_added AFTER INSERT ON sessions BEGIN
+        UPDATE sessions SET body = body WHERE id = new.id;
+    END;
+    UPDATE sessions SET body = body;
+    CREATE INDEX sessions_by_start ON sessions (start_ms, rev, changed_at_ms, deleted);
+
+    -- Half-open spans in which the daemon ran: disjoint, none empty.
+    CREATE TABLE runs (started_ms INTEGER PRIMARY KEY, ended_ms INTEGER NOT NULL CHECK (ended_ms > started_ms));
+
+    -- A random number of each change: what tells it from the one of the same number and time in another history.
+    ALTER TABLE sessions ADD COLUMN mark INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE change_clock ADD COLUMN mark INTEGER NOT NULL DEFAULT 0;
+
+    -- The changes up to which readers were told they have read. A restored backup lacks those of its lost future.
+    CREATE TABLE told_positions (rev INTEGER PRIMARY KEY, mark INTEGER NOT NULL);
+    """,
 )
 
 

@@ -3,6 +3,8 @@
 from collector import wire
 
 UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+ROADS = {"direct": "directly", "relay": "through this machine's own connection"}
+"""How a pull came, in words."""
 
 
 def duration(seconds: int) -> str:
@@ -27,3 +29,10 @@ def ago(then_ms: int | None, now_ms: int | None = None) -> str:
 def count(number: int, noun: str) -> str:
     """`1 folder`, `2 folders`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def size(number: int) -> str:
+    """Bytes as people read them: `812 bytes`, `14 KB`, `3.2 MB`."""
+    if number < 1000:
+        return f"{number} bytes"
+    return f"{number / 1000:.0f} KB" if number < 1_000_000 else f"{number / 1_000_000:.1f} MB"

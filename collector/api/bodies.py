@@ -19,7 +19,11 @@ UNSAFE_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 def read_body(kind: type[T], sentences: dict[str, str]) -> T:
     """The request's body as `kind`. `sentences` says what each field accepts, as its error is told."""
-    received = read_object(request.get_data())
+    return read_fields(read_object(request.get_data()), kind, sentences)
+
+
+def read_fields(received: dict[str, Any], kind: type[T], sentences: dict[str, str]) -> T:
+    """The same of an object that has been read."""
     unknown = next((name for name in received if name not in sentences), None)
     if unknown is not None:
         name = printable(unknown)

@@ -13,7 +13,8 @@ from collector.paths import short_path
 from collector.running import Running
 from collector.status import WAKATIME_PATH
 from collector.store import Link, WatchedPath
-from collector.words import ago, count, duration
+from collector.watch import COMMAND, NOTHING_LOST, QUESTION, find_silence, read_last_pull
+from collector.words import ROADS, ago, count, duration
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,25 @@ class HubState:
     word: str
     sentence: str
     answered_at: Moment | None = None
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """The hub's last pull, and by which road it came, in words."""
+
+    at: Moment
+    road: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """That no pull comes: what, since when, what to do."""
+
+    what: str
+    since: Moment
+    comfort: str
+    question: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,8 @@ class Facts:
     link: Link | None
     paired_at: Moment | None
     hub: HubState
+    last_pull: Pulled | None
+    warning: Warned | None
     today: str
     sessions: str
     sources: list[SourceState]
@@ -83,6 +105,8 @@ def read_facts(running: Running) -> Facts:
         link=link,
         paired_at=None if link is None else moment(link.paired_at_ms),
         hub=read_hub_state(running, link),
+        last_pull=read_pulled(running),
+        warning=read_warning(running),
         today=duration(store.today_seconds(tzlocal.get_localzone())),
         sessions=f"{store.count_sessions():,}",
         sources=[read_files(running, folders), read_editors(running), read_history(running, folders)],
@@ -104,6 +128,20 @@ def read_hub_state(running: Running, link: Link | None) -> HubState:
     if answered_at is None:
         return HubState("ok", "Paired", f"Asking {link.hub_name} for the first time.")
     return HubState("ok", "Paired", f"In touch with {link.hub_name}.", answered_at)
+
+
+def read_pulled(running: Running) -> Pulled | None:
+    """The last pull, for the page."""
+    pull = read_last_pull(running.store)
+    return None if pull is None else Pulled(to_moment(pull.at_ms), ROADS.get(pull.road, pull.road))
+
+
+def read_warning(running: Running) -> Warned | None:
+    """The banner, when no pull has come for too long."""
+    silence = find_silence(running.store, running.config)
+    if silence is None:
+        return None
+    return Warned(silence.what, to_moment(silence.since_ms), NOTHING_LOST, QUESTION, COMMAND)
 
 
 def read_folders(running: Running) -> list[Folder]:
@@ -158,4 +196,9 @@ def read_history(running: Running, folders: list[Folder]) -> SourceState:
 
 def moment(ms: int | None) -> Moment | None:
     """A time in milliseconds for the page."""
-    return None if ms is None else Moment(wire.format_ms(ms), ago(ms))
+    return None if ms is None else to_moment(ms)
+
+
+def to_moment(ms: int) -> Moment:
+    """The same for a time that is there."""
+    return Moment(wire.format_ms(ms), ago(ms))

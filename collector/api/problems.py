@@ -49,11 +49,16 @@ def tell_http_error(error: HTTPException) -> Response:
 
 
 def tell_busy_store(error: sqlite3.OperationalError) -> Response:
-    """A database that cannot be written now: somebody holds it for too long, or the disk is full."""
+    """A database that cannot be written now."""
     log.error("The database does not answer: %s", error)
+    return tell(explain_store_error(error))
+
+
+def explain_store_error(error: sqlite3.OperationalError) -> Problem:
+    """Why not: somebody holds it for too long, or the disk is full."""
     if "full" in str(error):
-        return tell(Problem(507, "The disk of this machine is full. Make room; nothing that was accepted is lost."))
-    return tell(Problem(503, "The collector's database is busy. Try again.", Retry_After="2"))
+        return Problem(507, "The disk of this machine is full. Make room; nothing that was accepted is lost.")
+    return Problem(503, "The collector's database is busy. Try again.", Retry_After="2")
 
 
 def tell(problem: Problem) -> Response:

@@ -14,6 +14,8 @@ from collector.invocation import command
 from collector.link.hub import Hub, HubError
 from collector.paths import short_path
 from collector.store import Link, journal_mode
+from collector.watch import HELP, find_silence, read_last_pull
+from collector.words import ago
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
 WATCH_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -44,6 +46,7 @@ def examine(setup: Setup) -> Iterator[Finding]:
     yield examine_disk(setup)
     yield examine_daemon(setup)
     yield examine_link(setup.store.find_link())
+    yield from examine_pulls(setup)
     yield from examine_folders(setup)
     yield examine_editor(setup)
 
@@ -89,6 +92,19 @@ def examine_link(link: Link | None) -> Finding:
     except HubError as error:
         return Finding(True, f"Paired with {link.hub_name}, but: {error}")
     return Finding(False, f"Paired with {link.hub_name}, which answers at {link.hub_url}.")
+
+
+def examine_pulls(setup: Setup) -> Iterator[Finding]:
+    """Whether the hub still pulls."""
+    if setup.store.find_link() is None:
+        return
+    silence, pull = find_silence(setup.store, setup.config), read_last_pull(setup.store)
+    if silence is not None:
+        yield Finding(True, f"{silence.what} {HELP}")
+    elif pull is None:
+        yield Finding(False, "The hub has not pulled yet.")
+    else:
+        yield Finding(False, f"The hub last pulled {ago(pull.at_ms)}.")
 
 
 def examine_folders(setup: Setup) -> Iterator[Finding]:

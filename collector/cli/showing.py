@@ -14,7 +14,7 @@ from collector.invocation import command
 from collector.paths import short_path
 from collector.status import describe
 from collector.tickets import mint_ticket
-from collector.words import ago, duration
+from collector.words import ROADS, ago, duration
 
 
 @click.command()
@@ -30,10 +30,13 @@ def status(setup: Setup, as_json: bool) -> None:
     rows = [
         ("Collector", f"runs, port {told['port']}" if told["running"] else f"does not run. Start it: {command('run')}"),
         ("Hub", say_hub(told)),
+        ("Last pull", say_pull(told)),
         ("Folders", say_folders(setup)),
         ("Editors", say_editor(told["sources"]["wakatime"])),
         ("Sessions", f"{told['sessions']:,}, today {duration(setup.store.today_seconds(tzlocal.get_localzone()))}"),
     ]
+    if told["warning"]:
+        rows.insert(0, ("WARNING", told["warning"]))
     for name, sentence in rows:
         click.echo(f"{name:<10} {sentence}")
     click.echo("\nFor your editor's WakaTime plug-in, in ~/.wakatime.cfg:\n")
@@ -63,6 +66,12 @@ def say_hub(told: dict[str, Any]) -> str:
         return f"{hub}, out of touch: {trouble}"
     answered_at = told["hub"]["lastAnswerAt"]
     return hub if answered_at is None else f"{hub}, in touch {say_age(answered_at)}"
+
+
+def say_pull(told: dict[str, Any]) -> str:
+    """When the hub last pulled, and how."""
+    pull = told["lastPull"]
+    return "none yet" if pull is None else f"{say_age(pull['at'])}, {ROADS.get(pull['road'], pull['road'])}"
 
 
 def say_folders(setup: Setup) -> str:

@@ -1,13 +1,14 @@
 """The hub over HTTP: one request at a time, no redirects, short answers, and errors as sentences."""
 
 import time
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import msgspec
 import requests
 from requests.auth import AuthBase
 
-from collector import __version__
+from collector import __version__, wire
 from collector.config import is_loopback
 from collector.store import Link
 
@@ -42,10 +43,14 @@ class Bearer(AuthBase):
 
 
 class Hub:
-    """The hub at `url`, called with a device token, or without one to redeem a code."""
+    """The hub at `url`, called with a device token, or without one to redeem a code.
+
+    `clock_ms` is what its clock showed, to the second, when it answered last; None when it did not say.
+    """
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
+        self.clock_ms: int | None = None
         self._auth = Bearer(token)
 
     @classmethod
@@ -57,9 +62,9 @@ class Hub:
         """The body of a 200 answer; HubError otherwise."""
         return self._call("GET", path, None)
 
-    def post(self, path: str, body: msgspec.Struct | None = None) -> bytes:
-        """The body of a 2xx answer to `body` as JSON; HubError otherwise."""
-        return self._call("POST", path, b"{}" if body is None else msgspec.json.encode(body))
+    def post(self, path: str, body: msgspec.Struct | bytes = b"{}") -> bytes:
+        """The body of a 2xx answer to `body`, which is JSON already or made so; HubError otherwise."""
+        return self._call("POST", path, body if isinstance(body, bytes) else msgspec.json.encode(body))
 
     def _call(self, method: str, path: str, body: bytes | None) -> bytes:
         headers = {"User-Agent": f"muster-collector/{__version__}", "Connection": "close"}
@@ -83,6 +88,7 @@ class Hub:
                 raise HubError(describe(error, self.url)) from error
         if not 200 <= answer.status_code < 300:
             raise read_error(answer, content, self.url)
+        self.clock_ms = read_clock(answer)
         return content
 
 
@@ -96,6 +102,14 @@ def read_limited(answer: requests.Response) -> bytes:
         if time.monotonic() > deadline:
             raise HubError("The answer comes too slowly. Is the hub, or the network, overloaded?")
     return content
+
+
+def read_clock(answer: requests.Response) -> int | None:
+    """When the answer was made, by the clock of who made it, in milliseconds since 1970."""
+    try:
+        return wire.to_ms(parsedate_to_datetime(answer.headers["Date"]))
+    except (KeyError, ValueError, TypeError):  # none, unreadable, or without a zone
+        return None
 
 
 def read_error(answer: requests.Response, content: bytes, url: str) -> HubError:

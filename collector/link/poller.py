@@ -12,6 +12,7 @@ from collector import wire
 from collector.link.backoff import pause_seconds
 from collector.link.hub import DeviceRevoked, Hub, HubError
 from collector.link.pairing import forget
+from collector.link.relayed import RelayedRequests
 from collector.link.settings import Settings, keep_settings, read_settings
 from collector.store import Link, Store
 
@@ -25,12 +26,18 @@ Report = Callable[[], dict[str, object]]
 
 
 class Poller:
-    """Polls while there is a link. `report` is what a heartbeat tells, `on_pair` is called when there is a new link."""
+    """Polls while there is a link. `report` is what a heartbeat tells, `on_pair` is called when there is a new link.
 
-    def __init__(self, store: Store, report: Report, on_pair: Callable[[], object]) -> None:
+    `relayed` takes the requests that come with an answer; without it they are left.
+    """
+
+    def __init__(
+        self, store: Store, report: Report, on_pair: Callable[[], object], relayed: RelayedRequests | None = None
+    ) -> None:
         self._store = store
         self._report = report
         self._on_pair = on_pair
+        self._relayed = relayed
         self._woken = threading.Event()
         self._is_stopping = False
         self._token: str | None = None
@@ -92,6 +99,8 @@ class Poller:
             answer = msgspec.json.decode(hub.get(f"/api/collector/poll?{query}"), type=wire.PollAnswer)
         except msgspec.DecodeError as error:
             raise HubError(f"{link.hub_url} does not answer like a Muster hub.") from error
+        if self._relayed is not None:
+            self._relayed.take(hub, answer.requests)
         if isinstance(answer.settings, dict):
             keep_settings(self._store, Settings(answer.settings_version, answer.settings_epoch, answer.settings))
             self._heartbeat_due = 0.0

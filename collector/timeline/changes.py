@@ -11,10 +11,11 @@ from collector.timeline.summary import FileWork
 from collector.timeline.windows import Window
 
 UPSERT = """
-INSERT INTO sessions (id, rev, changed_at_ms, revision, stream, first_ms, first_seq, last_ms, is_active, deleted, body)
-VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, 0, ?)
+INSERT INTO sessions
+    (id, rev, changed_at_ms, mark, revision, stream, first_ms, first_seq, last_ms, is_active, deleted, body)
+VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, 0, ?)
 ON CONFLICT (id) DO UPDATE SET
-    rev = excluded.rev, changed_at_ms = excluded.changed_at_ms, revision = revision + 1,
+    rev = excluded.rev, changed_at_ms = excluded.changed_at_ms, mark = excluded.mark, revision = revision + 1,
     first_ms = excluded.first_ms, first_seq = excluded.first_seq, last_ms = excluded.last_ms,
     is_active = excluded.is_active, deleted = 0, superseded_by = NULL, body = excluded.body
 """
@@ -29,8 +30,8 @@ def replace_sessions(
     kept = {work.id for work in works}
     vanished = {session_id: first_seq for session_id, (first_seq, _, _) in stored.items() if session_id not in kept}
     for work in changed:
-        rev, changed_at_ms = tick(connection, now_ms)
-        connection.execute(UPSERT, (work.id, rev, changed_at_ms, *work[1:6], work.body.decode()))
+        change = tick(connection, now_ms)
+        connection.execute(UPSERT, (work.id, *change, *work[1:6], work.body.decode()))
     owners = find_owners(window, works)
     for session_id, first_seq in vanished.items():
         bury(connection, session_id, owners.get(first_seq), now_ms)
@@ -49,10 +50,11 @@ def read_stored(connection: sqlite3.Connection, window: Window) -> dict[str, tup
     return {session_id: (first_seq, last_ms, body) for session_id, first_seq, last_ms, body in rows}
 
 
-def tick(connection: sqlite3.Connection, now_ms: int) -> tuple[int, int]:
-    """The next change number and change time: both grow with every change, whatever the wall clock does."""
+def tick(connection: sqlite3.Connection, now_ms: int) -> tuple[int, int, int]:
+    """The next change number and change time, which grow with every change whatever the clock does, and its mark."""
     return connection.execute(
-        "UPDATE change_clock SET rev = rev + 1, changed_at_ms = max(?, changed_at_ms + 1) RETURNING rev, changed_at_ms",
+        "UPDATE change_clock SET rev = rev + 1, changed_at_ms = max(?, changed_at_ms + 1), mark = random()"
+        " RETURNING rev, changed_at_ms, mark",
         (now_ms,),
     ).fetchone()
 
@@ -60,7 +62,7 @@ def tick(connection: sqlite3.Connection, now_ms: int) -> tuple[int, int]:
 def bury(connection: sqlite3.Connection, session_id: str, superseded_by: str | None, now_ms: int) -> None:
     """Leaves a tombstone: readers learn that the session is gone, and which one took its place."""
     connection.execute(
-        "UPDATE sessions SET rev = ?, changed_at_ms = ?, revision = revision + 1, is_active = 0, deleted = 1,"
+        "UPDATE sessions SET rev = ?, changed_at_ms = ?, mark = ?, revision = revision + 1, is_active = 0, deleted = 1,"
         " superseded_by = ? WHERE id = ?",
         (*tick(connection, now_ms), superseded_by, session_id),
     )

@@ -12,6 +12,7 @@ import pytest
 from collector import wire
 
 RIGHT_CODE = "K7M2QX"
+RESULTS = "/api/collector/results/"
 ASSIGNED_ID = "5f6f2c3e-8d5f-4b5c-9a55-0f2f8f1f1a11"
 PULL_SECRET = "a pull secret of the fake hub, long enough"
 
@@ -29,6 +30,10 @@ class FakeHub:
         self.poll_interval = 1
         self.settings: dict[str, Any] = {}
         self.settings_version, self.settings_epoch = 0, "e1"
+        self.requests: list[dict[str, Any]] = []
+        self.results: list[tuple[str, Any]] = []
+        self.result_statuses: list[int] = []
+        self.date: str | None = None
         self.fault: tuple[int, dict[str, str], bytes] | None = None
         self.url = ""
 
@@ -43,11 +48,21 @@ class FakeHub:
         if (method, path) == ("POST", "/api/collector/heartbeat"):
             self.heartbeats.append(body)
             return 204, None
+        if method == "POST" and path.startswith(RESULTS):
+            return self.take_result(path.removeprefix(RESULTS), body)
         if (method, path) == ("POST", "/api/collector/unpair"):
             self.unpaired += 1
             self.token = "none"
             return 204, None
         return 404, {"code": "not_found", "detail": "There is nothing at this address."}
+
+    def take_result(self, request_id: str, body: Any) -> tuple[int, Any]:
+        """Answers with the next of `result_statuses`, then with 200; an answered request is not listed again."""
+        status = self.result_statuses.pop(0) if self.result_statuses else 200
+        self.results.append((request_id, body))
+        if status < 500:
+            self.requests = [request for request in self.requests if request["id"] != request_id]
+        return status, {} if status == 200 else {"code": "no", "detail": "Not now."}
 
     def claim(self, body: dict[str, Any]) -> tuple[int, Any]:
         self.claims.append(body)
@@ -67,7 +82,7 @@ class FakeHub:
             "settingsVersion": self.settings_version,
             "settingsEpoch": self.settings_epoch,
             "commands": [],
-            "requests": [],
+            "requests": self.requests,
             "pollInterval": self.poll_interval,
         }
         if (query["version"], query.get("epoch", "")) != (str(self.settings_version), self.settings_epoch):
@@ -103,6 +118,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date of an answer: as the hub's clock goes, or as a test sets it."""
+        return self.hub.date or super().date_time_string(timestamp)  # type: ignore[arg-type]
 
     def log_message(self, *_: object) -> None:
         """Keeps the tests' output quiet."""

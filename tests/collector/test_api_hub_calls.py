@@ -1,9 +1,11 @@
 """What the paired hub asks: health with proof, pages of sessions, and a nudge."""
 
+import json
 import time
 import uuid
 
 import jwt
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 
@@ -14,6 +16,7 @@ from tests.collector.api_fixtures import *  # noqa: F403 - fixtures
 from tests.collector.api_fixtures import PORT, SECRET, Authorize, make_observation
 
 EXPORT = "/api/sessions/export"
+COVERAGE = "/api/sessions/coverage"
 
 
 def test_health_of_an_unpaired_collector(client: FlaskClient, store: Store) -> None:
@@ -121,7 +124,7 @@ def test_an_unpaired_collector_answers_nobody(client: FlaskClient, store: Store,
         (b'{"since": "\xff"}', 400, "Body is not UTF-8."),
         (b"[]", 422, "Body must be an object."),
         (b"null", 422, "Body must be an object."),
-        (b'{"from": 1}', 422, "from: unknown field. Known are since, limit, cursor."),
+        (b'{"until": 1}', 422, "until: unknown field. Known are since, limit, cursor, from, to."),
         (b'{"limit": true}', 422, "limit: integer 1-5000"),
         (b'{"limit": "5"}', 422, "limit: integer 1-5000"),
         (b'{"limit": 1e309}', 422, "limit: integer 1-5000"),
@@ -132,6 +135,9 @@ def test_an_unpaired_collector_answers_nobody(client: FlaskClient, store: Store,
         (b'{"since": 5}', 422, "since: RFC 3339, e.g. 2026-01-05T13:00:00Z"),
         (b'{"since": "a\\u0000b"}', 422, "since: text without NUL and lone surrogates."),
         (b'{"cursor": "\\ud800"}', 422, "cursor: text without NUL and lone surrogates."),
+        (b'{"from": 1}', 422, "from: RFC 3339, e.g. 2026-01-05T13:00:00Z"),
+        (b'{"from": "noon"}', 400, "from: RFC 3339, e.g. 2026-01-05T13:00:00Z"),
+        (b'{"to": "2026-02-30T00:00:00Z"}', 400, "to: RFC 3339, e.g. 2026-01-05T13:00:00Z"),
         (b'{"since": "yesterday"}', 400, "since: RFC 3339, e.g. 2026-01-05T13:00:00Z"),
         (b'{"since": "2026-12-32T00:00:00Z"}', 400, "since: RFC 3339"),
         (b'{"since": "2026-01-05T13:00:00 02:00"}', 400, "since: RFC 3339"),
@@ -165,6 +171,52 @@ def test_a_cursor_of_another_life_starts_over(client: FlaskClient, store: Store,
     answer = client.post(EXPORT, json={"cursor": page["nextCursor"]}, headers=path_token).json
     assert answer["reset"] is True
     assert len(answer["sessions"]) == 1
+
+
+def test_a_pull_is_noted(client: FlaskClient, store: Store, as_hub: Authorize) -> None:
+    assert store.get_meta("last_pull") is None
+    client.post(EXPORT, json={}, headers=as_hub(EXPORT))
+    noted = json.loads(store.get_meta("last_pull") or "")
+    assert noted["road"] == "direct"
+    assert abs(noted["atMs"] - wire.now_ms()) < 5000
+
+
+def test_coverage_is_about_what_is_stored(client: FlaskClient, store: Store, as_hub: Authorize) -> None:
+    asked = {"timezone": "Europe/Berlin", "first": "2026-01-01", "last": "2026-01-31"}
+    store.add_observations([make_observation()])
+    assert client.post(COVERAGE, json=asked, headers=as_hub(COVERAGE)).json["days"] == []  # derived by the export alone
+    page = client.post(EXPORT, json={}, headers=as_hub(EXPORT)).json
+    told = client.post(COVERAGE, json=asked | {"cursor": page["nextCursor"]}, headers=as_hub(COVERAGE)).json
+    answer = msgspec.convert(told, wire.CoverageAnswer)
+    (session,) = page["sessions"]
+    times = (wire.parse_ms(session["changedAt"]), wire.parse_ms(session["sessionStartTime"]))
+    digest = wire.digest_sessions([(session["id"], *times)])
+    assert answer.days == [wire.CoverageDay(day="2026-01-05", sessions=1, digest=digest, pending=0, ran_seconds=0)]
+    assert (answer.epoch, answer.reset) == (page["epoch"], False)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "detail"),
+    [
+        ({"timezone": None}, 422, "timezone: an IANA name, e.g. Europe/Berlin"),
+        ({"timezone": "Europe/Atlantis"}, 400, "timezone: an IANA name that this machine knows"),
+        ({"timezone": "../UTC"}, 400, "timezone: an IANA name that this machine knows"),
+        ({"timezone": "x" * 65}, 422, "timezone: an IANA name"),
+        ({"first": "today"}, 422, "first: a day, e.g. 2026-01-05"),
+        ({"first": "2026-02-30"}, 400, "first: a day, e.g. 2026-01-05"),
+        ({"last": "2025-01-01"}, 400, "last: a day that is not before first"),
+        ({"cursor": "nobody's"}, 400, "cursor: "),
+        ({"limit": 5}, 422, "limit: unknown field. Known are timezone, first, last, cursor."),
+    ],
+)
+def test_coverage_that_cannot_be_told(
+    client: FlaskClient, as_hub: Authorize, change: dict[str, object], status: int, detail: str
+) -> None:
+    asked = {"timezone": "UTC", "first": "2026-01-01", "last": "2026-01-31"} | change
+    answer = client.post(COVERAGE, json=asked, headers=as_hub(COVERAGE))
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert answer.json["detail"].startswith(detail)
+    assert answer.json["field"] == next(iter(change))
 
 
 def test_a_nudge_wakes_the_poller(client: FlaskClient, running: Running, as_hub: Authorize) -> None:

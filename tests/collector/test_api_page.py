@@ -1,5 +1,6 @@
 """The collector's page and the local user's calls: who sees it, what its forms do, what they say when they cannot."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import time_machine
 from flask.testing import FlaskClient
 
-from collector import tickets, wire
+from collector import status, tickets, wire
 from collector.running import Running
 from collector.status import report
 from collector.store import Link, Store
@@ -213,6 +214,14 @@ def test_the_hub_is_told_no_path_and_no_secret(running: Running, tmp_path: Path)
     assert set(told["sources"]["filesystem"]) == {"state", "lastAt"}
     for secret in (str(tmp_path), "a.py", running.store.wakatime_key(), running.store.local_token()):
         assert secret not in str(told)
+
+
+def test_the_hub_is_told_that_the_disk_is_full(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(running.config.directory).free
+    monkeypatch.setattr(status, "FULL_BYTES", free // 2)
+    assert report(running)["disk"] == {"isFull": False}
+    monkeypatch.setattr(status, "FULL_BYTES", free * 2)
+    assert report(running)["disk"] == {"isFull": True}
 
 
 @pytest.mark.parametrize(

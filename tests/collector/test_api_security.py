@@ -12,7 +12,7 @@ from collector.tickets import mint_ticket
 from tests.collector.api_fixtures import *  # noqa: F403 - fixtures
 from tests.collector.api_fixtures import HOST, ORIGIN, PORT, Authorize
 
-HUB_CALLS = ("/api/sessions/export", "/api/nudge")
+HUB_CALLS = ("/api/sessions/export", "/api/sessions/coverage", "/api/nudge")
 EDITOR_CALLS = (
     "/api/v1/users/current/heartbeats",
     "/api/v1/users/current/heartbeats.bulk",

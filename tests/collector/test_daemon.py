@@ -19,8 +19,10 @@ from collector import wire
 from collector.config import Config
 from collector.daemon import prefer_port
 from collector.lock import AlreadyRunning, DirectoryLock, is_running
+from collector.runs import list_runs
 from collector.serving import NoFreePort, listen
 from collector.store import Store
+from collector.timeline.observation import Observation
 from tests.collector.fake_hub import PULL_SECRET, RIGHT_CODE, FakeHub, fake_hub, sign_export  # noqa: F401 - fixture
 
 # ruff: noqa: F811
@@ -127,6 +129,41 @@ def test_a_paired_collector_proves_itself_and_answers_the_hub_once(collector: Pr
     assert answers[0].json()["sessions"] == []
     wait_for(lambda: fake_hub.heartbeats, 5)
     assert fake_hub.heartbeats[0]["status"]["port"] == collector.port
+
+
+def test_a_pull_over_the_collectors_own_connection(collector: Process, fake_hub: FakeHub) -> None:
+    """Page by page, as a hub asks that cannot reach the machine; and the stop notes how long it ran."""
+    collector.start()
+    collector.run("pair", fake_hub.url, RIGHT_CODE)
+    store = Store(collector.directory / "collector.db")
+    store.add_observations(
+        [
+            Observation(source="wakatime", editor="vim", entity=f"/{n}.py", time_ms=at, received_ms=at, is_write=True)
+            for n, at in enumerate(range(1_767_618_000_000, 1_767_618_000_000 + 5 * 3_600_000, 3_600_000))
+        ]
+    )
+    names, cursor, page = [], None, {"hasMore": True}
+    for number in range(9):
+        if not page["hasMore"]:
+            break
+        args = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        deadline = wire.format_ms(wire.now_ms() + 30_000)
+        fake_hub.requests = [{"id": f"r{number}", "op": "sessions.export", "args": args, "deadline": deadline}]
+        wait_for(lambda count=number: len(fake_hub.results) > count, 10)
+        page = fake_hub.results[-1][1]
+        names += [session["fileName"] for session in page["sessions"]]
+        cursor = page["nextCursor"]
+    assert sorted(names) == [f"{n}.py" for n in range(5)]
+    assert [request_id for request_id, _ in fake_hub.results] == ["r0", "r1", "r2"]
+    assert json.loads(store.get_meta("last_pull") or "")["road"] == "relay"
+    assert collector.process is not None
+    collector.process.terminate()
+    assert collector.process.wait(10) == 0
+    with store.read() as connection:
+        (run,) = list_runs(connection, store.since_ms - 60_000, wire.now_ms())
+    assert 0 < run[1] - run[0] < 60_000
+    assert wire.now_ms() - run[1] < 10_000
+    store.close()
 
 
 def test_a_used_token_stays_used_after_a_restart(collector: Process, fake_hub: FakeHub) -> None:

@@ -1,6 +1,5 @@
 """The export: nothing lost, nothing stale, whatever the clock, the page edge or the backup does."""
 
-import shutil
 from collections.abc import Callable
 
 import msgspec
@@ -185,63 +184,6 @@ def test_clock_steps_lose_nothing(store: Store, walk: Callable, step_ms: int) ->
     assert times == sorted(set(times))
 
 
-def test_a_reinstalled_collector_is_a_new_epoch(store: Store, tmp_path_factory: pytest.TempPathFactory) -> None:
-    work(store, "a", 0)
-    _, cursor = by_cursor(store)
-    fresh = Store(tmp_path_factory.mktemp("fresh") / "collector.db")
-    work(fresh, "b", 0)
-    page = ask(fresh, cursor=cursor)
-    assert page["reset"] is True
-    assert [session["fileName"] for session in page["sessions"]] == ["b.py"]
-    assert page["epoch"] != ask(store)["epoch"]
-    assert "reset" not in ask(fresh, cursor=page["nextCursor"])
-    fresh.close()
-
-
-def backup(store: Store) -> None:
-    store.close()
-    shutil.copy(store.path, store.path.with_suffix(".bak"))
-
-
-def restore(store: Store) -> None:
-    store.close()
-    shutil.copy(store.path.with_suffix(".bak"), store.path)
-
-
-def test_a_restored_backup_behind_the_reader_starts_over(store: Store) -> None:
-    work(store, "a", 0)
-    backup(store)
-    work(store, "b", 3600)
-    _, cursor = by_cursor(store)
-    restore(store)
-    page = ask(store, cursor=cursor)
-    assert page["reset"] is True
-    assert [session["fileName"] for session in page["sessions"]] == ["a.py"]
-
-
-@pytest.mark.parametrize("growth", [1, 2, 5])
-def test_a_restored_backup_that_outgrew_the_reader_starts_over(store: Store, growth: int) -> None:
-    work(store, "a", 0)
-    backup(store)
-    work(store, "b", 3600)
-    _, cursor = by_cursor(store)
-    restore(store)
-    for n in range(growth):
-        work(store, f"new{n}", 7200 + n * 3600)
-    page = ask(store, cursor=cursor, limit=5000)
-    assert page["reset"] is True
-    assert {s["id"]: s for s in page["sessions"]} == everything(store)
-    assert "reset" not in ask(store, cursor=page["nextCursor"])
-
-
-def test_a_backup_restored_at_once_is_no_reason_to_start_over(store: Store) -> None:
-    work(store, "a", 0)
-    backup(store)
-    _, cursor = by_cursor(store)
-    restore(store)
-    assert "reset" not in ask(store, cursor=cursor)
-
-
 @pytest.mark.parametrize("cursor", ["", "x", "!!!", "djE", "ü", "A" * 500, "djEuYS5iLmMuZA"])
 def test_a_cursor_that_nobody_made_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(ValueError, match="cursor"):
@@ -276,6 +218,72 @@ def test_a_page_ends_early_before_it_grows_too_large(store: Store, monkeypatch: 
     assert (len(page["sessions"]), page["hasMore"]) == (1, True)
     assert by_cursor(store, limit=100)[0].keys() == {s["id"] for s in by_last_sync_time(store, limit=100)[0].values()}
     assert len(by_cursor(store)[0]) == 5
+
+
+def test_a_page_of_any_letters_stays_below_the_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(40):
+        work(store, "字" * 300 + str(n), n * 3600)
+    monkeypatch.setattr(exports, "PAGE_BYTES", 20_000)
+    page, seen = ask(store, limit=5000), 0
+    while page["hasMore"]:
+        assert len(msgspec.json.encode(page["sessions"])) <= 20_000
+        seen += len(page["sessions"])
+        page = ask(store, limit=5000, cursor=page["nextCursor"])
+    assert seen + len(page["sessions"]) == 40
+
+
+def at(hours: float) -> str:
+    return wire.format_ms(MONDAY_MS + round(hours * 3_600_000))
+
+
+def test_from_and_to_keep_what_starts_between_them(store: Store) -> None:
+    for n in range(10):
+        work(store, f"f{n}", n * 3600)
+    names = lambda page: [session["fileName"] for session in page["sessions"]]  # noqa: E731
+    assert names(ask(store, **{"started_from": at(2), "started_before": at(5)})) == ["f2.py", "f3.py", "f4.py"]
+    assert names(ask(store, started_before=at(1))) == ["f0.py"]
+    assert names(ask(store, started_from=at(9))) == ["f9.py"]
+    assert names(ask(store, started_from=at(5), started_before=at(2))) == []
+    first = ask(store, limit=2, started_from=at(2), started_before=at(5))
+    second = ask(store, limit=2, started_from=at(2), started_before=at(5), cursor=first["nextCursor"])
+    assert (names(first), first["hasMore"], names(second), second["hasMore"]) == (
+        ["f2.py", "f3.py"],
+        True,
+        ["f4.py"],
+        False,
+    )
+
+
+def test_from_and_to_are_about_the_start_as_exported(store: Store) -> None:
+    work(store, "a", 0, minutes=3)
+    (session,) = ask(store)["sessions"]
+    start_ms = wire.parse_ms(session["sessionStartTime"])
+    one = {"started_from": wire.format_ms(start_ms), "started_before": wire.format_ms(start_ms + 1)}
+    assert ask(store, **one)["sessions"] == [session]
+    assert ask(store, started_before=wire.format_ms(start_ms))["sessions"] == []
+    # A late heartbeat gives it an earlier start; then it is found there, tombstone or not.
+    store.add_observations([make_observation("/p/a.py", -60, editor="a", received_ms=MONDAY_MS + DAY_MS)])
+    materialise(store, MONDAY_MS + DAY_MS)
+    moved = [s for s in ask(store, started_before=wire.format_ms(start_ms))["sessions"] if not s.get("deleted")]
+    assert [wire.parse_ms(s["sessionStartTime"]) for s in moved] == [MONDAY_MS - 60_000]
+
+
+def test_reading_a_window_moves_no_reader(store: Store) -> None:
+    for n in range(5):
+        work(store, f"f{n}", n * 3600)
+    kept, cursor = by_cursor(store)
+    work(store, "f1", 3600 + 120, now_ms=MONDAY_MS + 30 * 3_600_000)
+    work(store, "f4", 4 * 3600 + 120, now_ms=MONDAY_MS + 30 * 3_600_000)
+    ask(store, started_from=at(4), started_before=at(5))
+    rest, _ = by_cursor(store, cursor=cursor)
+    assert {session["fileName"] for session in rest.values()} == {"f1.py", "f4.py"}
+    assert kept | rest == everything(store)
+
+
+@pytest.mark.parametrize("side", ["started_from", "started_before"])
+def test_a_side_that_is_no_time_is_refused(store: Store, side: str) -> None:
+    with pytest.raises(ValueError, match=r"^(from|to): RFC 3339"):
+        ask(store, **{side: "noon"})
 
 
 def test_a_tombstone_is_a_change(store: Store) -> None:

@@ -1,9 +1,11 @@
 """The store: made once, safe between threads and processes, on disk before it answers."""
 
+import json
 import sqlite3
 import stat
 import threading
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,6 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 
+from collector import store_schema, wire
+from collector.runs import list_runs
 from collector.store import Link, Store, journal_mode
 from collector.timeline.materialise import materialise
 from tests.collector.conftest import MONDAY_MS, make_observation
@@ -209,7 +213,59 @@ def test_wal_only_where_the_library_is_sound(version: tuple[int, ...], mode: str
 
 def test_a_file_is_not_upgraded_twice(store: Store) -> None:
     connection = sqlite3.connect(store.path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     connection.close()
     store.set_meta("kept", "yes")
     assert Store(store.path).get_meta("kept") == "yes"
+
+
+def test_a_file_of_the_first_version_is_upgraded_as_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [-1, 0, 999, MONDAY_MS + 7, MONDAY_MS + 999, 253_402_300_799_999]
+    old = store.path.with_name("old.db")
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        monkeypatch.setattr(store_schema, "STEPS", store_schema.STEPS[:1])
+        store_schema.upgrade(connection)
+        monkeypatch.undo()
+        rows = [
+            (f"s{n}", n, n, json.dumps({"sessionStartTime": wire.format_ms(moment), "activeSegments": []}))
+            for n, moment in enumerate(moments, start=1)
+        ]
+        connection.executemany("INSERT INTO sessions VALUES (?, ?, ?, 1, 's', 0, 0, 0, 0, 0, NULL, ?)", rows)
+        connection.execute("UPDATE change_clock SET rev = 6, changed_at_ms = 6")
+        connection.execute("INSERT INTO meta VALUES ('epoch', 'e1')")
+    upgraded = Store(old)
+    with upgraded.read() as connection:
+        starts = [row[0] for row in connection.execute("SELECT start_ms FROM sessions ORDER BY rev")]
+        assert list_runs(connection, 0, 2**62) == []
+    assert starts == moments
+    assert upgraded.identity.epoch == "e1"
+    # It did run before, but nobody noted when: what is known begins now.
+    assert abs(upgraded.since_ms - wire.now_ms()) < 60_000
+    assert len(upgraded.export(wire.ExportRequest())["sessions"]) == 6
+    upgraded.close()
+
+
+def test_a_daemon_of_the_first_version_may_still_write_after_the_upgrade(store: Store) -> None:
+    """Any command of a new version upgrades the file, also beside a daemon that was started before."""
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO sessions (id, rev, changed_at_ms, revision, stream, first_ms, first_seq, last_ms, is_active,"
+            " deleted, body) VALUES ('s', 1, 1, 1, 'a', 0, 0, 0, 0, 0, ?)",
+            (json.dumps({"sessionStartTime": wire.format_ms(MONDAY_MS)}),),
+        )
+    answer = store.cover(wire.CoverageRequest(timezone="UTC", first="1970-01-01", last="2026-12-31"))
+    assert [(day.day, day.sessions) for day in answer.days] == [("2026-01-05", 1)]
+
+
+def test_a_pull_is_noted_at_most_every_ten_seconds(store: Store) -> None:
+    def noted() -> dict[str, object]:
+        found: dict[str, object] = json.loads(store.get_meta("last_pull") or "{}")
+        return found
+
+    store.note_pull(MONDAY_MS, "direct")
+    store.note_pull(MONDAY_MS + 9_999, "relay")
+    assert noted() == {"atMs": MONDAY_MS, "road": "direct"}
+    store.note_pull(MONDAY_MS + 10_000, "relay")
+    assert noted() == {"atMs": MONDAY_MS + 10_000, "road": "relay"}
+    store.note_pull(MONDAY_MS - 86_400_000, "direct")  # the clock was set back
+    assert noted() == {"atMs": MONDAY_MS - 86_400_000, "road": "direct"}
