@@ -4,7 +4,6 @@ import dataclasses
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +15,13 @@ from flask import Flask
 from rq.timeouts import HorseMonitorTimeoutException, JobTimeoutException
 
 from tests.jobs.factory import add
+from tests.jobs.workforce import Start, horse_of, workforces
 from webapp import create_app, embedded_queue, queue
 from webapp.config import Config
 from webapp.extensions import db
 from webapp.features.accounts.models import Account
 from webapp.features.jobs import janitor, service
 from webapp.features.jobs.models import Job
-from webapp.processes.lifeline import Lifeline
 from webapp.processes.rq_worker import TimeLimit, TookTooLong
 
 TASK = "webapp.features.testing.tasks.write_line"
@@ -36,28 +35,10 @@ def config(config: Config, valkey: str) -> Config:
 
 
 @pytest.fixture
-def worker(config: Config) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+def worker(config: Config) -> Iterator[Start]:
     """Starts a worker process for the hub under test; it is gone after the test."""
-    started: list[subprocess.Popen[bytes]] = []
-    line = Lifeline()
-
-    def start() -> subprocess.Popen[bytes]:
-        env = {
-            **os.environ,
-            **line.env,
-            "MUSTER_DATA_DIR": str(config.data_dir),
-            "DATABASE_URL": config.database_url,
-            "REDIS_URL": config.redis_url,
-        }
-        command = [sys.executable, "-m", "tests.jobs.worker_process"]
-        started.append(subprocess.Popen(command, env=env, pass_fds=[line.fd], cwd=Path(__file__).parent.parent))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.terminate()
-    for process in started:
-        process.wait(20)
+    with workforces(config) as start:
+        yield start
 
 
 def test_the_same_ring_waits_once(app: Flask) -> None:
@@ -70,7 +51,8 @@ def test_the_same_ring_waits_once(app: Flask) -> None:
 def test_a_message_holds_ids_as_json_and_nothing_else(app: Flask, owner: Account) -> None:
     job = add(owner, task=TASK, args={"path": "/secret-canary"})
     service.ring(job)
-    stored = queue.connection().hgetall(f"rq:job:{job.id}-1")
+    (key,) = queue.connection().keys(f"rq:job:{job.id}-1__*")
+    stored = queue.connection().hgetall(key)
     assert b"secret-canary" not in b"".join(stored.values())
     assert stored[b"description"].decode() == f"write_line {job.id}-1"
     assert not any(value.startswith(b"\x80") for value in stored.values()), "a pickle"
@@ -120,7 +102,8 @@ def test_only_tasks_of_the_hub_run(app: Flask, worker: Callable[[], object], tmp
     queue.enqueue("os.mkdir", str(canary), job_id="evil")
     worker()
     until(lambda: queue.waiting("jobs") == set())
-    until(lambda: queue.connection().hget("rq:job:evil", "status") == b"failed")
+    (key,) = queue.connection().keys("rq:job:evil__*")
+    until(lambda: queue.connection().hget(key, "status") == b"failed")
     assert not canary.exists()
 
 
@@ -131,7 +114,7 @@ def test_a_worker_killed_in_the_middle_is_told_and_the_effect_happens_once(
     service.ring(job)
     worker()
     until(lambda: find(owner, job).phase == "writing")
-    horse = psutil.Process(int((find(owner, job).worker or "").rpartition(":")[2]))
+    horse = horse_of(find(owner, job))
     horse.parent().send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs([horse], timeout=2)
     assert not alive, "the work-horse outlived its worker"
@@ -149,7 +132,7 @@ def test_a_stopped_worker_that_comes_back_writes_nothing(
     service.ring(job)
     worker()
     until(lambda: find(owner, job).phase == "writing")
-    horse = psutil.Process(int((find(owner, job).worker or "").rpartition(":")[2]))
+    horse = horse_of(find(owner, job))
     horse.suspend()
     worker()
     done = ended(owner, job)
@@ -231,7 +214,7 @@ def find(account: Account, job: Job) -> Job:
     return service.get_job(account.id, job.id)
 
 
-def ended(account: Account, job: Job, seconds: float = 20) -> Job:
+def ended(account: Account, job: Job, seconds: float = 60) -> Job:
     """The job once it has finished; fails if it does not."""
     until(lambda: find(account, job).is_finished, seconds)
     return find(account, job)
@@ -243,7 +226,7 @@ def roles() -> set[str]:
     return {beat.role for beat in service.list_processes()}
 
 
-def until(holds: Callable[[], bool], seconds: float = 15) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Waits until `holds`; fails if it does not come."""
     deadline = time.monotonic() + seconds
     while not holds():

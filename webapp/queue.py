@@ -4,13 +4,16 @@ RQ is only a doorbell. What there is to do stands in the database; losing every 
 """
 
 import logging
-from typing import Literal
+import secrets
+from collections.abc import Collection
+from typing import Any, Literal
 
 import redis
 from flask import current_app
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from webapp import embedded_queue
@@ -24,6 +27,9 @@ QUEUES: tuple[QueueName, ...] = ("pulls", "jobs")
 CONNECT_SECONDS = 2
 ANSWER_SECONDS = 5
 KEEP_FAILED_SECONDS = 60
+KEEP_LOST_SECONDS = 86_400
+KEEP_SWEPT_SECONDS = 3600
+MARK = "__"
 
 
 def connect(config: Config) -> redis.Redis:
@@ -55,8 +61,9 @@ def enqueue(task: str, *args: object, job_id: str, queue: QueueName = "jobs", ti
         open_queue(connection(), queue).enqueue_call(
             task,
             args=args,
-            job_id=job_id,
+            job_id=f"{job_id}{MARK}{secrets.token_hex(6)}",
             timeout=timeout_seconds,
+            ttl=KEEP_LOST_SECONDS,  # of a ring that a worker lost; the janitor has rung again long before
             result_ttl=0,
             failure_ttl=KEEP_FAILED_SECONDS,
             description=f"{task.rpartition('.')[2]} {job_id}",
@@ -68,8 +75,47 @@ def enqueue(task: str, *args: object, job_id: str, queue: QueueName = "jobs", ti
 
 
 def waiting(queue: QueueName) -> set[str]:
-    """The ids that wait in `queue`; RedisError if Redis is not there."""
-    return set(open_queue(connection(), queue).job_ids)
+    """The `job_id`s of the rings that wait in `queue`; RedisError if Redis is not there."""
+    return {read_id(ring) for ring in open_queue(connection(), queue).job_ids}
+
+
+def noted(queue: QueueName) -> set[str]:
+    """Every `job_id` that Redis knows of: waiting, on its way to a worker, started by one that lives or does not."""
+    return {read_id(ring) for rings in _list_rings(queue).values() for ring in rings}
+
+
+def forget(queue: QueueName, ids: Collection[str]) -> None:
+    """Takes these rings out of every list in Redis, where their text soon ends; RedisError if it is not there."""
+    opened, gone = open_queue(connection(), queue), set(ids)
+    with connection().pipeline(transaction=False) as line:
+        for key, rings in _list_rings(queue).items():
+            for ring in rings:
+                if read_id(ring) not in gone:
+                    continue
+                if key == opened.started_job_registry.key:
+                    line.zrem(key, ring)
+                else:
+                    line.lrem(key, 0, ring)
+                # a worker that comes back late still looks at its text
+                line.expire(Job.key_for(ring.partition(":")[0]), KEEP_SWEPT_SECONDS)
+        line.execute()
+
+
+def read_id(ring: str) -> str:
+    """The `job_id` of a ring. Each ring has an RQ id of its own, so that two of one job are not taken for one."""
+    return ring.partition(MARK)[0]
+
+
+def _list_rings(queue: QueueName) -> dict[str, list[str]]:
+    """What stands in each of RQ's lists of a queue, by the list's key; a started ring is `id:execution`."""
+    opened = open_queue(connection(), queue)
+    started = opened.started_job_registry.key
+    entries: Any = connection().zrange(started, 0, -1)
+    return {
+        opened.key: opened.job_ids,
+        opened.intermediate_queue_key: opened.intermediate_queue.get_job_ids(),
+        started: [entry.decode() for entry in entries],
+    }
 
 
 def open_queue(client: redis.Redis, name: str) -> Queue:

@@ -117,9 +117,9 @@ def be_killed(app: Flask, device_id: str, writer: int, moment: str) -> None:
         if name == moment and not begun:
             begun.append(os.write(writer, BEGUN))
 
-    def store_and_acknowledge(arrived) -> None:
+    def store_and_acknowledge(arrived, keep_leases) -> None:
         pass_moment("store")
-        store(arrived)
+        store(arrived, keep_leases)
         pass_moment("committed")
         rows = [row for one in arrived if one.page is not None for row in one.page.parsed.rows]
         os.write(writer, b"".join(ACK.pack(row["id"].encode(), row["changed_ms"]) for row in rows))

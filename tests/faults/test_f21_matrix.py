@@ -33,6 +33,7 @@ PUBLIC = {
 COLLECTORS = {
     ("GET", "/api/collector/poll"),
     ("POST", "/api/collector/heartbeat"),
+    ("POST", "/api/collector/results/<uuid:call_id>"),
     ("POST", "/api/collector/unpair"),
 }
 
@@ -52,6 +53,7 @@ PARTS = {
     "PairingCodeConverter": "ABCDEF",
     "UUIDConverter": "3f0d6d0e-5a43-4c05-9d0b-6a2f6f1f6b11",
     "IntegerConverter": 1,
+    "RowNumberConverter": 1,
 }
 
 

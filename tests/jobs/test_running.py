@@ -112,7 +112,7 @@ def test_a_job_whose_worker_is_lost_each_time_is_given_up(owner: Account) -> Non
             assert janitor.requeue_lost() == 1
     ended = service.get_job(owner.id, job.id)
     assert ended.status == "failed" and ended.error is not None
-    assert ended.error.startswith("The worker was lost 3 times")
+    assert ended.error.startswith("Its worker was lost in attempt 3, the last one, so this was given up.")
     assert [event.kind for event in ended.events].count("lost") == 2
 
 

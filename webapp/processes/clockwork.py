@@ -9,10 +9,13 @@ from flask import Flask
 from sqlalchemy.exc import OperationalError
 
 from webapp.extensions import db
+from webapp.features.devices.service import prune_calls
 from webapp.features.devices.tasks import ring_discovery
 from webapp.features.jobs import janitor, service
-from webapp.features.jobs.running import worker_name
+from webapp.features.sessions.importing import look_into_inbox
 from webapp.features.sessions.pruning import prune_pulls
+from webapp.features.sessions.refilling import ring_refills
+from webapp.features.sessions.retrying import retry_after_update
 from webapp.features.sessions.tasks import ring_due_pulls
 
 LONGEST_PAUSE_SECONDS = 60.0
@@ -46,18 +49,23 @@ class Chore:
 
 def say_alive() -> None:
     """The scheduler's sign of life."""
-    service.beat(worker_name(), "scheduler")
+    service.beat(service.current_worker(), "scheduler")
 
 
 def make_chores() -> list[Chore]:
     """Everything that the clock does. Two clocks do no harm: each chore finds done what the other did."""
     return [
         Chore(10, say_alive),
-        Chore(5, janitor.tidy),
+        Chore(2, janitor.tidy),
+        Chore(15, janitor.sweep_rings),
         Chore(1, ring_due_pulls),
         Chore(1, ring_discovery),
+        Chore(5, look_into_inbox),
         Chore(3600, janitor.prune_finished),
         Chore(3600, prune_pulls),
+        Chore(60, prune_calls),
+        Chore(600, retry_after_update),
+        Chore(5, ring_refills),
     ]
 
 
@@ -72,6 +80,6 @@ def say_goodbye(app: Flask) -> None:
     """Takes the sign of life back at an orderly end."""
     with app.app_context():
         try:
-            service.end_beat(worker_name())
+            service.end_beat(service.current_worker())
         except OperationalError as error:  # the beat goes stale by itself
             log.warning("could not take back the sign of life: %s", error)

@@ -9,8 +9,12 @@ from flask import Flask
 from webapp import schema
 from webapp.config import Config
 from webapp.features.accounts.service import ensure_setup_link
+from webapp.features.devices.seen import flush_seen
 from webapp.processes import lifeline, logs
 from webapp.processes.serving import AddressTaken, Server
+
+SWITCH_SECONDS = 0.001
+"""After how long a thread lets another go on: the loop that answers polls must not stand behind those that compute."""
 
 
 def serve(app: Flask) -> int:
@@ -31,5 +35,8 @@ def serve(app: Flask) -> int:
         click.echo(f"Muster: {config.base_url}")
         if setup_link:
             click.echo(f"Make the first account, once: {config.base_url}{setup_link}")
+    sys.setswitchinterval(SWITCH_SECONDS)
     server.run()
+    with app.app_context():
+        flush_seen()
     return 0

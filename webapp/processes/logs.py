@@ -8,8 +8,9 @@ from flask import g, has_request_context
 def configure(process: str) -> None:
     """Lines such as `2026-11-21 10:30:00 worker WARNING webapp.queue: ...`. Chatty libraries speak from WARNING up."""
     logging.basicConfig(level=logging.INFO, handlers=[make_handler(process)])
-    for name in ("alembic", "rq", "urllib3", "waitress.queue"):
+    for name in ("alembic", "rq"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every request that waits for a thread
 
 
 def make_handler(process: str) -> logging.Handler:

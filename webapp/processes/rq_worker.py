@@ -9,8 +9,10 @@ import re
 import signal
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
+import redis
 from flask import Flask, current_app
 from rq import Queue, Worker
 from rq.job import Job
@@ -18,12 +20,13 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException, UnixSignalDeathPenalty
 from sqlalchemy.exc import SQLAlchemyError
 
+from collector import wire
 from webapp import queue
 from webapp.config import current_config
 from webapp.errors import MusterError
 from webapp.extensions import db
 from webapp.features import LADDER
-from webapp.features.jobs import service
+from webapp.features.jobs import janitor, service
 from webapp.features.jobs.running import NotClaimed
 from webapp.processes import lifeline
 
@@ -74,6 +77,7 @@ class LedgerWorker(Worker):
     death_penalty_class = TimeLimit
     max_connection_wait_time = 5.0
     _beaten_at = float("-inf")
+    _horse_status: int | None = None
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """The child after the fork."""
@@ -82,6 +86,32 @@ class LedgerWorker(Worker):
             os._exit(1)
         db.engine.dispose(close=False)
         super().main_work_horse(job, queue)
+
+    def monitor_work_horse(self, job: Job, queue: Queue) -> None:
+        """Waits for the child. What a killed one left goes on at once."""
+        self._horse_status = None
+        try:
+            super().monitor_work_horse(job, queue)
+        finally:
+            if self._horse_status != os.EX_OK:
+                self._in_database(janitor.bury_worker, self.name)
+
+    def wait_for_horse(self) -> Any:
+        """RQ's wait, with a note of how the child ended."""
+        ended = super().wait_for_horse()
+        self._horse_status = ended[1]
+        return ended
+
+    def maintain_heartbeats(self, job: Job) -> None:
+        """Signs of life while the child works. It goes on while Redis is away: the ledger alone decides."""
+        with suppress(redis.RedisError):
+            super().maintain_heartbeats(job)
+
+    def set_current_job_working_time(self, current_job_working_time: float, pipeline: Any = None) -> None:
+        """A figure for RQ's own tools, not worth ending a child for."""
+        self.current_job_working_time = current_job_working_time
+        with suppress(redis.RedisError):
+            super().set_current_job_working_time(current_job_working_time, pipeline)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """RQ's own sign of life, and ours."""
@@ -106,15 +136,23 @@ class LedgerWorker(Worker):
             db.engine.dispose()
 
 
+def worker_name(queue_name: str, pid: int) -> str:
+    """What the worker process `pid` of a queue is called in the ledger and in RQ."""
+    return f"{socket.gethostname()}:{pid}:{queue_name}"
+
+
 def run_queue(app: Flask, name: str) -> None:
     """Works on one queue until it is told to stop. Only one: with two, RQ can lose a job between them."""
     with app.app_context():
+        db.engine.dispose(close=False)  # connections that a parent left open are not this process's to use
+        service.be_worker(worker_name(name, os.getpid()))
         preload_tasks()
+        wire.prepare_structs()
         gc.freeze()  # what is loaded stays: no work-horse walks it, and so copies it, to collect garbage
         client = queue.connect(current_config())
         worker = LedgerWorker(
             [queue.open_queue(client, name)],
-            name=f"{socket.gethostname()}:{os.getpid()}:{name}",
+            name=service.current_worker(),
             connection=client,
             serializer=JSONSerializer,
             worker_ttl=IDLE_SECONDS + 15,

@@ -13,9 +13,15 @@ from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer
 
+from webapp.blueprints.api.poll import ShortRoad
 from webapp.config import Config
+from webapp.features.devices import seen
+from webapp.processes.background import Background
+from webapp.processes.lanes import Lanes
+from webapp.processes.refusing import Channel
 
 DRAIN_SECONDS = 10.0
+FIRST_REQUEST_SECONDS = 1.0
 OPEN_FILES = 4096
 MEBIBYTE = 1024 * 1024
 
@@ -31,7 +37,7 @@ def limits(config: Config) -> dict[str, Any]:
     return {
         "host": config.host,
         "port": config.port,
-        "threads": 8,
+        "threads": 12,
         "connection_limit": max(100, raise_open_files(OPEN_FILES) // 2 - 48),
         "asyncore_use_poll": True,
         "channel_timeout": 30,
@@ -62,40 +68,83 @@ class Server:
     def __init__(self, app: Flask, config: Config) -> None:
         self._sockets: dict[int, wasyncore.dispatcher] = {}
         self._is_stopping = False
+        self._short_road: ShortRoad | None = app.extensions.get("short_road")
+        self._reader = Background(app, "reader of links", self._read_links)
+        self._writer = Background(app, "writer of signs of life", seen.flush_seen)
+        self._lanes = Lanes(self._short_road, self._reader.ask)
+        told = limits(config)
         try:
-            self._server = create_server(app, map=self._sockets, **limits(config))
+            self._server = create_server(app, map=self._sockets, _dispatcher=self._lanes, **told)
         except OSError as error:
             wasyncore.close_all(self._sockets)
             raise AddressTaken(address_taken(config, error)) from error
+        self._lanes.set_thread_count(told["threads"])
+        for listener in self._listeners():
+            listener.channel_class = Channel
 
     def run(self) -> None:
         """Serves; at the end it accepts nothing new and gives what is in flight DRAIN_SECONDS."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        self._reader.start()
+        self._writer.start()
+        seen.hand_over(self._writer.ask)
         while not self._is_stopping:
-            wasyncore.loop(timeout=1, use_poll=True, map=self._sockets, count=1)
+            self._turn(1)
         self._drain(time.monotonic() + DRAIN_SECONDS)
+        seen.hand_over(None)
+        self._reader.end()
+        self._writer.end()
+
+    def _turn(self, timeout: float) -> None:
+        """One turn of the loop, which waits that long for something to do."""
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+        self._lanes.answer_polls()
 
     def _stop(self, *_signal: object) -> None:
         self._is_stopping = True
+        self._wake()
+
+    def _wake(self) -> None:
         for listener in self._listeners():
             listener.trigger.pull_trigger()
 
+    def _read_links(self) -> None:
+        if self._short_road is not None:
+            self._short_road.refresh()
+            self._wake()
+
     def _drain(self, deadline: float) -> None:
         for listener in self._listeners():
+            self._accept_rest(listener)
             listener.del_channel(self._sockets)
             listener.socket.close()
         while self._is_busy() and time.monotonic() < deadline:
             wasyncore.loop(timeout=0.1, use_poll=True, map=self._sockets, count=1)
+        if not self._is_busy():  # at once: what comes in on a kept connection now would be broken off
+            wasyncore.close_all(self._sockets)
         self._server.task_dispatcher.shutdown(timeout=max(0.1, deadline - time.monotonic()))
         wasyncore.close_all(self._sockets)
+
+    def _accept_rest(self, listener: BaseWSGIServer) -> None:
+        """Whoever the kernel has connected already is served: closing the socket would break its connection off."""
+        known = -1
+        while known != (known := len(self._sockets)):
+            listener.handle_accept()
 
     def _listeners(self) -> list[BaseWSGIServer]:
         return [found for found in list(self._sockets.values()) if isinstance(found, BaseWSGIServer)]
 
     def _is_busy(self) -> bool:
         channels = [found for found in list(self._sockets.values()) if isinstance(found, HTTPChannel)]
-        return any(channel.request or channel.requests or channel.total_outbufs_len for channel in channels)
+        return any(
+            channel.request or channel.requests or channel.total_outbufs_len or is_new(channel) for channel in channels
+        )
+
+
+def is_new(channel: HTTPChannel) -> bool:
+    """Whether somebody has just connected and is about to send a first request."""
+    return channel.last_activity == channel.creation_time > time.time() - FIRST_REQUEST_SECONDS
 
 
 def address_taken(config: Config, error: OSError) -> str:

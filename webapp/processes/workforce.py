@@ -8,14 +8,16 @@ from functools import partial
 
 import click
 from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import embedded_queue, schema
 from webapp.config import Config
 from webapp.extensions import db
+from webapp.features.jobs import janitor
 from webapp.processes import clockwork, lifeline, logs
 from webapp.processes.children import Child
 from webapp.processes.queue_watch import QueueWatch
-from webapp.processes.rq_worker import run_queue
+from webapp.processes.rq_worker import run_queue, worker_name
 
 TICK_SECONDS = 1.0
 STOP_SECONDS = 8.0
@@ -68,6 +70,7 @@ class Workforce:
         self.chores = chores
         self.idle = [(name, 0.0) for name in queues]
         self.busy: dict[int, tuple[str, float]] = {}
+        self.dead: set[str] = set()
         self.is_stopping = False
 
     def run(self) -> None:
@@ -79,8 +82,10 @@ class Workforce:
             started = time.monotonic()
             clockwork.tick(self.app, self.chores)
             self._reap()
+            self._bury("killed")
             time.sleep(max(0.05, TICK_SECONDS - (time.monotonic() - started)))
         self._end_children()
+        self._bury("stopped")
         clockwork.say_goodbye(self.app)
 
     def _stop(self, *_signal: object) -> None:
@@ -119,11 +124,25 @@ class Workforce:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 queue, since = self.busy.pop(pid)
+                self.dead.add(worker_name(queue, pid))
                 pause = 0.0 if time.monotonic() - since > STEADY_SECONDS else PAUSE_SECONDS
                 log.warning("the worker of the queue %s ended (status %s); starting another", queue, status)
                 self.idle.append((queue, time.monotonic() + pause))
 
+    def _bury(self, end: janitor.End) -> None:
+        """What dead workers were at goes on elsewhere. While the database is busy, in the next round."""
+        for name in list(self.dead):
+            with self.app.app_context():
+                try:
+                    janitor.bury_worker(name, end)
+                    self.dead.remove(name)
+                except SQLAlchemyError as error:
+                    log.warning("could not give on the work of %s yet: %s", name, error)
+                finally:
+                    db.session.remove()
+
     def _end_children(self) -> None:
+        self.dead.update(worker_name(queue, pid) for pid, (queue, _) in self.busy.items())
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         while self.busy and time.monotonic() < deadline:

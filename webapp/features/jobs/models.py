@@ -31,7 +31,6 @@ class Job(Model):
     device_id: Mapped[str | None] = mapped_column(String(64))
     type: Mapped[str] = mapped_column(String(64))
     task: Mapped[str] = mapped_column(String(128))
-    queue: Mapped[str] = mapped_column(String(16), default="jobs")
     title: Mapped[str] = mapped_column(String(200))
     args: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     status: Mapped[str] = mapped_column(String(16), default="queued")

@@ -5,8 +5,6 @@ gave its job to another attempt, finds no row to write to.
 """
 
 import logging
-import os
-import socket
 import threading
 import time
 import uuid
@@ -23,12 +21,13 @@ from webapp.database import change, transaction
 from webapp.errors import MusterError
 from webapp.extensions import db
 from webapp.features.jobs.models import Job
-from webapp.features.jobs.service import note
+from webapp.features.jobs.service import current_worker, note
 from webapp.lib import clock
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 30.0
+LEASE_SECONDS = 12.0
+BUSY_SECONDS = 0.5
 REPORT_EVERY_SECONDS = 0.5
 
 
@@ -141,19 +140,14 @@ def lease_end() -> datetime:
     return clock.utc_now() + timedelta(seconds=LEASE_SECONDS)
 
 
-def worker_name() -> str:
-    """This process, as people see it."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 def _claim(job_id: uuid.UUID, attempt: int) -> Run:
     now = clock.utc_now()
     with transaction() as session:
         free = update(Job).where(Job.id == job_id, Job.attempt == attempt, Job.status == "queued")
-        taken = free.values(status="running", started_at=now, lease_expires_at=lease_end(), worker=worker_name())
+        taken = free.values(status="running", started_at=now, lease_expires_at=lease_end(), worker=current_worker())
         if not change(session, taken):
             raise NotClaimed(f"job {job_id} attempt {attempt}")
-        note(session, job_id, "started", attempt, f"Started by {worker_name()}.")
+        note(session, job_id, "started", attempt, f"Started by {current_worker()}.")
         return Run(session.get_one(Job, job_id, populate_existing=True))
 
 
@@ -171,10 +165,13 @@ def _kept_alive(run: Run) -> Iterator[None]:
 
 
 def _keep_alive(app: Flask, run: Run, ended: threading.Event) -> None:
-    while not ended.wait(LEASE_SECONDS / 3):
+    pause = LEASE_SECONDS / 3
+    while not ended.wait(pause):
         try:
             with app.app_context():
                 if not run.renew():
                     return
+            pause = LEASE_SECONDS / 3
         except OperationalError as error:
             log.warning("could not renew the lease of job %s yet: %s", run.job_id, error)
+            pause = BUSY_SECONDS

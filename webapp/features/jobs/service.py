@@ -1,7 +1,9 @@
 """What people and other features do with jobs: add, ring for, look at, cancel, retry, prune; and signs of life."""
 
+import os
+import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +23,10 @@ RETRIES = 3
 BEAT_FRESH_SECONDS = 45
 BEAT_KEPT_SECONDS = 86_400
 
+LetGo = Callable[[str], object]
+let_go_of: list[LetGo] = []
+_worker: str | None = None
+
 
 def add_job(
     session: Session,
@@ -32,7 +38,6 @@ def add_job(
     args: Mapping[str, Any] | None = None,
     device_id: str | None = None,
     max_attempts: int = 3,
-    queue: doorbell.QueueName = "jobs",
 ) -> Job:
     """A queued job, inside the caller's transaction. After the commit, `ring(job)`.
 
@@ -44,7 +49,6 @@ def add_job(
         device_id=device_id,
         type=type,
         task=task,
-        queue=queue,
         title=title[:200],
         args=dict(args or {}),
         max_attempts=max_attempts,
@@ -58,8 +62,7 @@ def add_job(
 
 def ring(job: Job) -> bool:
     """Tells the workers that `job` waits. False if Redis is not there; the janitor then rings again."""
-    name: doorbell.QueueName = "pulls" if job.queue == "pulls" else "jobs"
-    return doorbell.enqueue(job.task, str(job.id), job.attempt, job_id=ring_id(job.id, job.attempt), queue=name)
+    return doorbell.enqueue(job.task, str(job.id), job.attempt, job_id=ring_id(job.id, job.attempt))
 
 
 def ring_id(job_id: uuid.UUID, attempt: int) -> str:
@@ -159,6 +162,23 @@ def prune_jobs(account_id: int, older_than_days: int, *, status: str | None = No
         return change(session, delete(Job).where(old))
 
 
+def be_worker(name: str) -> None:
+    """From now on this process, and what it forks, works under `name`."""
+    global _worker
+    _worker = name
+
+
+def current_worker() -> str:
+    """Who runs this code: `host:pid:queue` of the RQ worker, also in its work-horse; elsewhere `host:pid`."""
+    return _worker or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def on_worker_death(let_go: LetGo) -> LetGo:
+    """Registers what higher features give back at once when a worker is known to be dead; it is told its name."""
+    let_go_of.append(let_go)
+    return let_go
+
+
 def beat(name: str, role: str) -> None:
     """Says that the process `name` lives (role `worker` or `scheduler`), and forgets those that long do not."""
     now = clock.utc_now()
@@ -178,7 +198,9 @@ def end_beat(name: str) -> None:
 
 def list_processes(role: str | None = None, *, within_seconds: float = BEAT_FRESH_SECONDS) -> list[ProcessBeat]:
     """The processes that gave a sign of life lately, by role and name."""
-    wanted = select(ProcessBeat).where(ProcessBeat.seen_at >= clock.utc_now() - timedelta(seconds=within_seconds))
+    now = clock.utc_now()
+    lately = ProcessBeat.seen_at.between(now - timedelta(seconds=within_seconds), now + clock.SKEW)
+    wanted = select(ProcessBeat).where(lately)
     if role is not None:
         wanted = wanted.where(ProcessBeat.role == role)
     return list(db.session.scalars(wanted.order_by(ProcessBeat.role, ProcessBeat.name)))
