@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("pulls", "ingest", "overview_peer", "poll")
+NAMES = ("pulls", "ingest", "upsert", "ingest_peer", "overview_peer", "poll", "fleet")
 
 
 def main(names: list[str]) -> int:

@@ -8,17 +8,17 @@ least .55 of the limit's sessions per CPU second on SQLite, .60 on PostgreSQL (`
 import contextlib
 import json
 import secrets
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
 import urllib3
 from sqlalchemy import func, select
 
-from bench.hub import ROOT, Hub, make_hub, pair_device
+from bench.collectors import Device, serving_collectors
+from bench.hub import Hub, make_hub, pair_device
 from bench.measure import Figure, free_port, median_ratio, report
 from collector import wire
 from tests.postgresql import run_postgresql
@@ -36,9 +36,6 @@ ROWS, PAGES, ROUNDS = 500, 30, 5
 COLUMNS = [column.name for column in StoredSession.__table__.columns]
 TARGETS = {"sqlite": 0.55, "postgresql": 0.60}
 
-Device = tuple[str, str, int]
-"""`(device id, pull secret, port)`"""
-
 
 def main(is_postgresql: bool) -> None:
     """Interleaved rounds, each into a device of its own."""
@@ -46,7 +43,7 @@ def main(is_postgresql: bool) -> None:
         env = {"DATABASE_URL": stack.enter_context(run_postgresql())} if is_postgresql else {}
         hub = stack.enter_context(make_hub(COLLECTOR_DISCOVERY_ENABLED="false", **env))
         devices = [add_device(hub, number) for number in range(2 * ROUNDS + 2)]
-        stack.enter_context(page_server(devices))
+        stack.enter_context(serving_collectors(devices, pages=PAGES, rows=ROWS))
         left = iter(devices)
         walls: list[float] = []
         pull_all(next(left), walls)
@@ -65,14 +62,14 @@ def add_device(hub: Hub, number: int) -> Device:
     account = create_account(f"round-{number}", secrets.token_urlsafe(16), timezone="Europe/Berlin")
     port = free_port()
     answer = pair_device(replace(hub, account_id=account.id), f"round-{number}", "127.0.0.1", port)
-    return answer.device_id, answer.pull_secret, port
+    return Device(answer.device_id, answer.pull_secret, "127.0.0.1", port)
 
 
 def pull_all(device: Device, walls: list[float]) -> float:
     """Sessions per CPU second of a whole first pull, totals included."""
     client = make_client(current_config())
     before, begun = time.process_time(), time.perf_counter()
-    (progress,) = pull_targets(rounds.ready(leases.claim([device[0]])), client)
+    (progress,) = pull_targets(rounds.ready(leases.claim([device.device_id])), client)
     cpu, wall = time.process_time() - before, time.perf_counter() - begun
     if progress.problem is not None or progress.changed_rows != ROWS * PAGES:
         raise RuntimeError(f"pulled {progress.changed_rows} sessions: {progress.detail}")
@@ -83,7 +80,6 @@ def pull_all(device: Device, walls: list[float]) -> float:
 
 def execute_many(device: Device) -> float:
     """Sessions per CPU second of the limit script."""
-    device_id, _, port = device
     account_id = db.session.scalars(select(func.max(StoredSession.account_id))).one() or 1
     pool = urllib3.PoolManager()
     decode = msgspec.json.Decoder(wire.FileSession).decode
@@ -92,9 +88,9 @@ def execute_many(device: Device) -> float:
     cursor, has_more = None, True
     while has_more:
         body = json.dumps({"limit": ROWS, "cursor": cursor}).encode()
-        answer = pool.request("POST", f"http://127.0.0.1:{port}/api/sessions/export", body=body)
+        answer = pool.request("POST", f"{device.url}/api/sessions/export", body=body)
         page = msgspec.json.decode(answer.data, type=wire.ExportPage)
-        rows = [arrange(decode(raw), bytes(raw), device_id, account_id + 100_000) for raw in page.sessions]
+        rows = [arrange(decode(raw), bytes(raw), device.device_id, account_id + 100_000) for raw in page.sessions]
         with transaction() as session:
             raw_connection = session.connection().connection.driver_connection
             assert raw_connection is not None
@@ -130,6 +126,7 @@ def compile_upsert() -> tuple[str, Callable[..., tuple]]:
             "is_agent": False,
             "rank": 2,
             "pull_id": None,
+            "generation": 0,
             "segments": b"",
             "record": record,
         }
@@ -145,25 +142,6 @@ def check(devices: int) -> None:
     db.session.rollback()
     if stored != devices * ROWS * PAGES or not days:
         raise RuntimeError(f"{stored} sessions and {days} days are stored")
-
-
-@contextlib.contextmanager
-def page_server(devices: list[Device]) -> Iterator[None]:
-    """The collectors, in a process of their own."""
-    command = [sys.executable, "-m", "bench.page_server"]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        given = {"devices": devices, "pages": PAGES, "rows": ROWS}
-        process.stdin.write(json.dumps(given).encode() + b"\n")
-        process.stdin.flush()
-        if process.stdout.readline().strip() != b"ready":
-            raise RuntimeError("the collector did not start")
-        yield
-    finally:
-        process.stdin.close()
-        process.wait(timeout=10)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def stream(device_id: str, count: int, first_ms: int, account_id: int) -> Iterat
     shift = random.Random(device_id).randrange(6 * 3_600_000)
     for session in worklog.tell(device_id, count, first_ms + shift):
         row = parse(msgspec.json.encode(session), wire.now_ms() + worklog.DAY_MS)
-        yield row | {"device_id": device_id, "account_id": account_id, "pull_id": None}
+        yield row | {"device_id": device_id, "account_id": account_id, "pull_id": None, "generation": 0}
 
 
 def describe() -> str:

@@ -40,7 +40,7 @@ RETURN = {"languages": languages, "projects": projects, "files": files};
 def main(count: int) -> None:
     """Our page first, then theirs."""
     ours = overview.main(count)
-    with activitywatch() as base:
+    with activitywatch() as (base, _):
         fill(base, count)
         theirs = statistics.median(summarise(base) for _ in range(ROUNDS))
     note = f"{theirs * 1000:.0f} ms / {ours * 1000:.1f} ms"
@@ -80,8 +80,8 @@ def summarise(base: str) -> float:
 
 
 @contextmanager
-def activitywatch() -> Iterator[str]:
-    """A fresh aw-server -> the base of its API."""
+def activitywatch() -> Iterator[tuple[str, int]]:
+    """A fresh aw-server -> `(base of its API, process id)`."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="muster-bench-aw-") as home:
         env = {**os.environ, "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
@@ -89,7 +89,7 @@ def activitywatch() -> Iterator[str]:
         process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_for_port(port)
-            yield f"http://127.0.0.1:{port}/api/0"
+            yield f"http://127.0.0.1:{port}/api/0", process.pid
         finally:
             process.terminate()
             process.wait(timeout=20)

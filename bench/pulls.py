@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,9 +20,9 @@ import psutil
 import urllib3
 from sqlalchemy import func, select, update
 
+from bench.collectors import Device, address_of, device_of, serving_collectors
 from bench.hub import ROOT, Hub, make_hub, pair_device
 from bench.measure import Figure, free_port, median_ratio, own_cpu_seconds, report
-from bench.mock_collectors import address_of, device_of
 from collector import wire
 from webapp import embedded_queue
 from webapp.database import transaction
@@ -50,13 +50,11 @@ def main() -> None:
     """Interleaved rounds of the queue and of the bare loop, then single jobs."""
     with make_hub(PULL_INTERVAL="86400", COLLECTOR_DISCOVERY_ENABLED="false") as hub, queue(hub):
         port = free_port()
-        secrets = [pair_device(hub, device_of(n), address_of(n), port).pull_secret for n in range(COLLECTORS)]
-        with collectors(port, secrets), worker(hub, "pulls") as pid:
+        devices = [add_device(hub, number, port) for number in range(COLLECTORS)]
+        with serving_collectors(devices, latency_ms=LATENCY_MS), worker(hub, "pulls") as pid:
             pull_all(pid)  # the first one proves every endpoint
             walls: list[float] = []
-            ratio, ours, bare = median_ratio(
-                ROUNDS, lambda: measure_queue(pid, walls), lambda: bare_loop(port, secrets)
-            )
+            ratio, ours, bare = median_ratio(ROUNDS, lambda: measure_queue(pid, walls), lambda: bare_loop(devices))
             with worker(hub, "jobs"):
                 single = measure_single_jobs(hub)
     per_second = COLLECTORS / sorted(walls)[len(walls) // 2]
@@ -66,6 +64,13 @@ def main() -> None:
     report(Figure("G1 pulls a second / 32 threads at that latency", per_second / ideal, 0.6, at_most=False), note)
     note = f"{single:.1f} a second singly"
     report(Figure("G1 pulls a second / one job per collector", per_second / single, 20, at_most=False), note)
+
+
+def add_device(hub: Hub, number: int, port: int) -> Device:
+    """A paired device with an address of its own."""
+    address = address_of(number)
+    answer = pair_device(hub, device_of(number), address, port)
+    return Device(answer.device_id, answer.pull_secret, address, port)
 
 
 def measure_queue(pid: int, walls: list[float]) -> float:
@@ -102,23 +107,23 @@ def measure_single_jobs(hub: Hub) -> float:
     return SINGLE_JOBS / (time.perf_counter() - begun)
 
 
-def bare_loop(port: int, secrets: list[str]) -> float:
+def bare_loop(devices: Sequence[Device]) -> float:
     """CPU microseconds per pull of 32 threads that send the same two requests with urllib3 and do nothing else."""
     pool = urllib3.PoolManager(num_pools=COLLECTORS, maxsize=1)
     body = json.dumps({"limit": 500}).encode()
 
-    def pull(number: int) -> None:
-        base, device_id, secret = f"http://{address_of(number)}:{port}", device_of(number), secrets[number]
+    def pull(device: Device) -> None:
+        base, device_id, secret = device.url, device.device_id, device.pull_secret
         nonce = wire.new_nonce()
         health = json.loads(pool.request("GET", f"{base}/api/health?challenge={nonce}", retries=False).data)
-        assert wire.is_health_proof(health["proof"], secret, nonce, device_id, port)
+        assert wire.is_health_proof(health["proof"], secret, nonce, device_id, device.port)
         token = wire.sign_call(secret, device_id, "/api/sessions/export")
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         json.loads(pool.request("POST", f"{base}/api/sessions/export", body=body, headers=headers, retries=False).data)
 
     before = own_cpu_seconds()
     with ThreadPoolExecutor(THREADS) as threads:
-        list(threads.map(pull, range(COLLECTORS)))
+        list(threads.map(pull, devices))
         cpu = own_cpu_seconds() - before
     return cpu / COLLECTORS * 1e6
 
@@ -161,24 +166,6 @@ def queue(hub: Hub) -> Iterator[None]:
         if process is not None:
             process.terminate()
             process.wait(timeout=10)
-
-
-@contextmanager
-def collectors(port: int, secrets: list[str]) -> Iterator[None]:
-    """The collectors, in a process of their own."""
-    command = [sys.executable, "-m", "bench.mock_collectors", str(COLLECTORS), str(port), str(LATENCY_MS)]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(json.dumps(secrets).encode() + b"\n")
-        process.stdin.flush()
-        if process.stdout.readline().strip() != b"ready":
-            raise RuntimeError("the collectors did not start")
-        yield
-    finally:
-        process.stdin.close()
-        process.wait(timeout=10)
 
 
 @contextmanager
