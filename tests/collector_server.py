@@ -161,11 +161,13 @@ class Collector:
         """What a collector says to `request`."""
         if (request.method, request.path) == ("GET", "/api/health"):
             return Reply(self.health(request.query.get("challenge", [None])[0]))
-        if (request.method, request.path) != ("POST", "/api/sessions/export"):
+        answers = {"/api/sessions/export": self.export, "/api/sessions/coverage": self.cover}
+        if request.method != "POST" or request.path not in answers:
             return Reply({"title": "Not found"}, 404)
         if not self.is_hub(request):
             return Reply({"title": "Unauthorized"}, 401)
-        return Reply(self.export(request.json()))
+        answer = answers[request.path](request.json())
+        return Reply(answer) if answer is not None else Reply({"title": "Not found"}, 404)
 
     def health(self, nonce: str | None) -> Json:
         """The health answer, with the proof if it was challenged."""
@@ -196,6 +198,10 @@ class Collector:
     def export(self, asked: Json) -> Json:
         """The answer to an authorised export."""
         return {"sessions": [], "hasMore": False, "lastSyncTime": "1970-01-01T00:00:00.000Z"}
+
+    def cover(self, asked: Json) -> Json | None:
+        """The answer to an authorised question for its days; None from a collector that does not know it."""
+        return None
 
     def exports(self) -> list[Json]:
         """The bodies of the exports that were asked for."""

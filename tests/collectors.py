@@ -6,6 +6,7 @@
 
 import base64
 import json
+import math
 import secrets
 import threading
 import uuid
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from collector import wire
 from tests.collector_server import Collector, Json, Received, Reply
@@ -31,13 +33,17 @@ class Row:
 
 
 class ExactCollector(Collector):
-    """Cursor, epoch and reset as docs/wire-protocol.md says. `put` adds or changes a session, also during a pull."""
+    """Cursor, epoch, reset and coverage as docs/wire-protocol.md says. `put` adds or changes a session, also during a
+    pull. `ran_seconds` is how long it ran, by local day; its database was made at `since_ms`.
+    """
 
     def __init__(self, *, now_ms: Callable[[], int] = wire.now_ms, **options: Any) -> None:
         super().__init__(**options)
         self.epoch = secrets.token_hex(8)
         self.rows: dict[str, Row] = {}
         self.most_per_page = wire.EXPORT_MAX_LIMIT
+        self.since_ms = START_MS
+        self.ran_seconds: dict[str, int] = {}
         self._counter = self._changed_ms = 0
         self._now_ms = now_ms
         self._lock = threading.RLock()
@@ -80,7 +86,7 @@ class ExactCollector(Collector):
         """One page."""
         with self._lock:
             after, is_reset = self._position(asked)
-            newer = sorted((row for row in self.rows.values() if row.rev > after), key=lambda row: row.rev)
+            newer = sorted((row for row in self._started_in(asked) if row.rev > after), key=lambda row: row.rev)
             limit = min(asked.get("limit", wire.EXPORT_DEFAULT_LIMIT), self.most_per_page)
             page = newer[:limit]
             since_ms = wire.parse_ms(asked["since"]) if asked.get("since") else self._changed_ms
@@ -93,6 +99,38 @@ class ExactCollector(Collector):
                 "epoch": self.epoch,
             }
             return answer | ({"reset": True} if is_reset else {})
+
+    def cover(self, asked: Json) -> Json:
+        """What there is of each day."""
+        zone, (after, is_reset) = ZoneInfo(asked["timezone"]), self._position(asked)
+        days: dict[str, Json] = {}
+        live: dict[str, list[tuple[str, int, int]]] = {}
+        with self._lock:
+            for row in self.rows.values():
+                start_ms = wire.parse_ms(row.session["sessionStartTime"])
+                day = _day(start_ms, zone)
+                told = days.setdefault(day, {"sessions": 0, "pending": 0, "ranSeconds": self.ran_seconds.get(day, 0)})
+                told["pending"] += row.rev > after
+                if not row.session.get("deleted"):
+                    told["sessions"] += 1
+                    live.setdefault(day, []).append((row.session["id"], row.changed_ms, start_ms))
+        for day, seconds in self.ran_seconds.items():
+            days.setdefault(day, {"sessions": 0, "pending": 0, "ranSeconds": seconds})
+        listed = [
+            {"day": day, "digest": wire.digest_sessions(live.get(day, [])), **told}
+            for day, told in sorted(days.items())
+            if asked["first"] <= day <= asked["last"]
+        ]
+        answer = {"epoch": self.epoch, "since": wire.format_ms(self.since_ms), "days": listed}
+        answer["timestamp"] = wire.format_ms(self._now_ms())
+        return answer | ({"reset": True} if is_reset else {})
+
+    def _started_in(self, asked: Json) -> list[Row]:
+        if not (asked.get("from") or asked.get("to")):
+            return list(self.rows.values())
+        first = wire.parse_ms(asked["from"]) if asked.get("from") else -math.inf
+        last = wire.parse_ms(asked["to"]) if asked.get("to") else math.inf
+        return [row for row in self.rows.values() if first <= wire.parse_ms(row.session["sessionStartTime"]) < last]
 
     def _position(self, asked: Json) -> tuple[int, bool]:
         if asked.get("cursor"):
@@ -148,6 +186,10 @@ class PlainCollector(Collector):
             "hasMore": len(newer) > len(page),
             "lastSyncTime": f"{datetime.fromtimestamp(last_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}",
         }
+
+
+def _day(ms: int, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(ms / 1000, zone).date().isoformat()
 
 
 def make_session(number: int, *, start_ms: int | None = None, minutes: int = 10, **changes: Any) -> Json:

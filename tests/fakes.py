@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import msgspec
 
@@ -41,6 +42,10 @@ class FakeCollectorClient:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def hurried(self, seconds: float) -> Self:
+        """Machines in memory need no hurry."""
+        return self
 
     def find_endpoint(self, device_id: str, pull_secret: str, candidates: Sequence[str]) -> str:
         """The first candidate with that machine."""

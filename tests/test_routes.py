@@ -8,6 +8,8 @@ from flask import Flask
 from werkzeug.routing import IntegerConverter, Rule, UUIDConverter
 from werkzeug.test import TestResponse
 
+from webapp.blueprints.api.converters import RowNumberConverter
+
 OPEN_TO_ALL = {
     "GET /static/<path:filename>",
     "GET /login",
@@ -22,6 +24,7 @@ OPEN_TO_ALL = {
 FOR_COLLECTORS = {
     "GET /api/collector/poll",
     "POST /api/collector/heartbeat",
+    "POST /api/collector/results/<uuid:call_id>",
     "POST /api/collector/unpair",
 }
 
@@ -41,7 +44,7 @@ def list_calls(app: Flask) -> Iterator[tuple[str, Rule, str]]:
 
 def ask(app: Flask, rule: Rule, method: str, headers: dict[str, str]) -> TestResponse:
     """The answer to a call with made-up ids in its path."""
-    made_up = {IntegerConverter: 1, UUIDConverter: uuid.UUID(int=1)}
+    made_up = {IntegerConverter: 1, RowNumberConverter: 1, UUIDConverter: uuid.UUID(int=1)}
     values = {name: made_up.get(type(rule._converters[name]), "XXXXXX") for name in rule.arguments}
     built = rule.build(values)
     assert built is not None

@@ -110,6 +110,11 @@ OTHERS = (
 SITES = (None, "same-origin", "none", "same-site", "cross-site", "odd")
 
 
+def test_a_page_whose_address_holds_a_nul_is_not_there(owner: Account, client_of: ClientOf) -> None:
+    for path in ("/devices/%00/coverage", "/sessions/%00/x", "/sessions?project=%00"):
+        assert client_of(owner).get(path).status_code == 404, path
+
+
 @pytest.mark.parametrize("origin", [None, "http://localhost", "https://localhost", *OTHERS])
 @pytest.mark.parametrize("site", SITES)
 def test_only_our_own_pages_may_change_anything(

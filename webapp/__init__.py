@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from collector import wire
 from webapp import database, models
 from webapp.config import Config, read_config
 from webapp.extensions import csrf, db, htmx, limiter, login, migrate
@@ -26,6 +27,7 @@ def create_app(config: Config | None = None) -> Flask:
     with app.app_context():
         database.attach(db.engine)
     blueprints.register(app)
+    wire.prepare_structs()
     return app
 
 

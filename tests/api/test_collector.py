@@ -1,15 +1,24 @@
 """What a paired collector calls, and the one answer on which it forgets its link."""
 
+import json
 import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
 
 from tests.api.conftest import Caller, Machine
 from webapp.blueprints.api import poll as short_road
+from webapp.blueprints.api.bodies import MEBIBYTE
+from webapp.database import transaction
 from webapp.extensions import db
+from webapp.features.accounts.models import Account
 from webapp.features.devices.models import Device
-from webapp.features.devices.service import flush_seen, note_watched, unpair_device
+from webapp.features.devices.service import add_calls, flush_seen, note_watched, take_answers, unpair_device
+from webapp.lib import clock
 
 SHORT = "/api/collector/poll?version={}&epoch={}"
 
@@ -113,6 +122,99 @@ def test_unknown_token_is_not_told_to_forget_its_link(app: Flask) -> None:
     assert answer.status_code == 401
     assert answer.json is not None
     assert answer.json["code"] == "bad_token"
+
+
+def ask(device_id: str, seconds: float = 30.0) -> uuid.UUID:
+    """A relayed call that waits for the device."""
+    expires_at = clock.utc_now() + timedelta(seconds=seconds)
+    with transaction() as session:
+        (call_id,) = add_calls(session, [(device_id, "sessions.export", {"limit": 5}, expires_at)])
+    assert call_id is not None
+    return call_id
+
+
+def send(machine: Machine, call_id: object, body: bytes, **given: Any) -> Any:
+    given = {"content_type": "application/json"} | given
+    return machine.caller.post(f"/api/collector/results/{call_id}", data=body, **given)
+
+
+def test_relayed_call_travels_over_the_poll(machine: Machine) -> None:
+    address = settled(machine)
+    call_id = ask(machine.id)
+    time.sleep(short_road.KNOWN_SECONDS + 0.05)  # till then it may say what was true before
+    told = machine.caller.get(address).json
+    assert told is not None
+    (request,) = told["requests"]
+    assert set(request) == {"id", "op", "args", "deadline"}
+    assert (request["id"], request["op"], request["args"]) == (str(call_id), "sessions.export", {"limit": 5})
+    assert told["pollInterval"] == 1
+    body = b'{ "sessions": [], "name": "\\u00e9 caf\xc3\xa9" }'
+    for _ in range(2):
+        answer = send(machine, call_id, body)
+        assert (answer.status_code, answer.json) == (200, {})
+    assert send(machine, call_id, b"{}").status_code == 409
+    after = machine.caller.get(address).json
+    assert after is not None
+    assert (after["requests"], after["pollInterval"]) == ([], 1)
+    assert take_answers([call_id]) == {call_id: body}
+
+
+def test_answer_to_nothing_of_its_own_is_404(
+    machine: Machine, pair: Callable[..., Machine], stranger: Account, owner: Account
+) -> None:
+    call_id = ask(machine.id)
+    foreign = pair(stranger, device_id="theirs")
+    other = pair(owner, device_id="mine-too")
+    for who, which in ((foreign, call_id), (other, call_id), (machine, uuid.uuid4()), (machine, ask(machine.id, -1))):
+        assert send(who, which, b"{}").status_code == 404
+    for malformed in ("1", "..%2F1", f"{call_id}x", "1 OR 1=1"):
+        assert send(machine, malformed, b"{}").status_code == 404
+    assert take_answers([call_id]) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "given", "status", "said"),
+    [
+        (b'{"a": ', {}, 400, "Body is not JSON at 1:7"),
+        (b'{"a": 1,\n"b": NaN}', {}, 400, " 2:6 "),
+        (b"", {}, 400, " 1:1 "),
+        (b'{"a":' * 100_000, {}, 400, "deeper than 32"),
+        (b'{"a": "\xff"}', {}, 400, "not UTF-8"),
+        (b'{"a": "\\ud800"}', {}, 400, "UTF-8"),
+        (b"[]", {}, 422, "Body must be an object."),
+        (b"null", {}, 422, "Body must be an object."),
+        (b"{}", {"content_type": "text/plain"}, 415, "Send application/json."),
+        (b"{}", {"headers": {"Content-Encoding": "gzip"}}, 415, "Compressed requests"),
+        (b'{"a": "' + b"x" * 8 * MEBIBYTE + b'"}', {}, 413, "Limit 8 MiB."),
+        (b"{}", {"query_string": "x=1"}, 422, "x: unknown parameter."),
+    ],
+)
+def test_answer_that_is_no_json_object_is_refused(
+    machine: Machine, body: bytes, given: dict[str, Any], status: int, said: str
+) -> None:
+    call_id = ask(machine.id)
+    answer = send(machine, call_id, body, **given)
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    assert said in answer.json["detail"]
+    assert take_answers([call_id]) == {}
+
+
+def test_answer_of_megabytes_is_kept_as_it_came(machine: Machine) -> None:
+    call_id = ask(machine.id)
+    body = json.dumps({"sessions": ["x" * 100] * 70_000}).encode()
+    assert 6 * MEBIBYTE < len(body) < 8 * MEBIBYTE
+    assert send(machine, call_id, body).status_code == 200
+    assert take_answers([call_id]) == {call_id: body}
+
+
+def test_only_a_paired_machine_answers(machine: Machine, script: Caller, anybody: Caller) -> None:
+    call_id = ask(machine.id)
+    for who, status in ((script, 403), (anybody, 401)):
+        assert who.post(f"/api/collector/results/{call_id}", json={}).status_code == status
+    assert machine.caller.post("/api/collector/unpair").status_code == 204
+    refused = send(machine, call_id, b"{}")
+    assert (refused.status_code, refused.json["code"]) == (401, "device_revoked")
 
 
 def test_heartbeat_is_accepted(machine: Machine) -> None:

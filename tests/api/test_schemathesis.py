@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,11 +21,18 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from sqlalchemy import select
 
 from tests.api.conftest import Caller, Machine
 from tests.jobs import factory
-from webapp.extensions import limiter
+from webapp.database import transaction
+from webapp.extensions import db, limiter
 from webapp.features.accounts.models import Account
+from webapp.features.devices import service as devices
+from webapp.features.sessions import quarantine
+from webapp.features.sessions.models import QuarantinedSession
+from webapp.features.sessions.parsing import reject
+from webapp.lib import clock
 
 CHECKS = [
     not_a_server_error,
@@ -57,6 +65,7 @@ def test_no_call_answers_what_the_document_leaves_out(
     while time.monotonic() < ends_at:
         machine = pair(owner)  # anew: the round before unpaired or deleted it
         known["device_id"] = machine.id
+        known["call_id"], known["quarantined_id"] = leave_work(machine.id)
         for found in api.get_all_operations():
             operation = found.ok()
             is_collectors = operation.path.startswith("/api/collector/")
@@ -67,6 +76,16 @@ def test_no_call_answers_what_the_document_leaves_out(
         rounds += 1
     print(f"{rounds} rounds, answers by status: {dict(sorted(asked.items()))}")
     assert {200, 201, 204, 400, 404, 422} <= set(asked)
+
+
+def leave_work(device_id: str) -> tuple[str, str]:
+    """A call that waits for the machine's answer, and a session of it in quarantine -> the ids of both."""
+    with transaction() as session:
+        later = clock.utc_now() + timedelta(minutes=5)
+        (call_id,) = devices.add_calls(session, [(device_id, "sessions.export", {"limit": 10}, later)])
+        quarantine.quarantine(session, device_id, [reject(b'{"id": "s-1"}', "It has no filePath.")], None)
+    newest = select(QuarantinedSession.id).where(QuarantinedSession.device_id == device_id)
+    return str(call_id), str(db.session.scalar(newest))
 
 
 def try_call(

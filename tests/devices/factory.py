@@ -3,9 +3,12 @@
 import uuid
 from typing import Any
 
+from sqlalchemy import update
+
 from collector import wire
+from webapp.database import transaction
 from webapp.features.devices import service as devices
-from webapp.features.devices.models import Device
+from webapp.features.devices.models import Device, Link
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,3 +35,13 @@ def pair(account_id: int, *, address: str = LOOPBACK, **changes: Any) -> wire.Cl
 def add_device(account_id: int, **changes: Any) -> Device:
     """The same, as the hub's record of it."""
     return devices.get_device(account_id, pair(account_id, **changes).device_id)
+
+
+def link_from_before(account_id: int) -> Link:
+    """The link of a machine that was paired a while ago, so that nobody waits for it any more."""
+    token = pair(account_id).token
+    with transaction() as session:
+        session.execute(update(Device).values(watched_at=None))
+    link = devices.find_link(token)
+    assert link is not None
+    return link

@@ -6,13 +6,12 @@ import pytest
 from sqlalchemy import event
 
 from collector import wire
-from tests.devices.factory import add_device, pair
+from tests.devices.factory import add_device, link_from_before
 from webapp.errors import Invalid
 from webapp.extensions import db
 from webapp.features.accounts.models import Account
 from webapp.features.devices import seen
 from webapp.features.devices import service as devices
-from webapp.features.devices.models import Link
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -24,14 +23,8 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> seen.Memory:
     return fresh
 
 
-def link_of(account: Account) -> Link:
-    link = devices.find_link(pair(account.id).token)
-    assert link is not None
-    return link
-
-
 def test_poll_brings_settings_only_when_version_or_epoch_differ(owner: Account) -> None:
-    link = link_of(owner)
+    link = link_from_before(owner.id)
     version, epoch = link.device.settings_version, link.device.settings_epoch
     for asked in ((None, None), (version, None), (version, "other"), (version + 1, epoch), (0, epoch)):
         assert devices.read_poll(link, *asked).settings == {}
@@ -42,7 +35,7 @@ def test_poll_brings_settings_only_when_version_or_epoch_differ(owner: Account) 
 
 
 def test_poll_is_quick_while_somebody_watches(owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched, other = link_of(owner), link_of(owner)
+    watched, other = link_from_before(owner.id), link_from_before(owner.id)
     devices.note_watched(watched.device.id)
     assert devices.read_poll(watched, None, None).poll_interval == 1
     assert devices.read_poll(other, None, None).poll_interval == 5
@@ -96,7 +89,7 @@ def test_poll_and_heartbeat_are_signs_of_life(owner: Account) -> None:
         lambda link: devices.read_poll(link, 1, None),
         lambda link: devices.record_heartbeat(link.device_id, wire.Heartbeat(status={})),
     ):
-        link = link_of(owner)
+        link = link_from_before(owner.id)
         assert link.device.last_seen_at is None
         tell(link)
         devices.flush_seen()
@@ -123,3 +116,36 @@ def test_unknown_apply_state_is_refused(owner: Account) -> None:
     with pytest.raises(Invalid) as caught:
         devices.record_heartbeat(device.id, wire.Heartbeat(status={}, apply_state="maybe"))
     assert caught.value.field == "applyState"
+
+
+def test_reports_of_many_are_written_together(owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [add_device(owner.id).id for _ in range(4)]
+    commits: list[object] = []
+    listener = lambda connection: commits.append(connection)  # noqa: E731
+    event.listen(db.engine, "commit", listener)
+    for number, device_id in enumerate(ids):
+        devices.record_heartbeat(device_id, wire.Heartbeat(status={"number": number, "version": f"0.{number}"}))
+    told = {device.id: device.reported_status for device in devices.list_devices(owner.id)}
+    assert [told[device_id] for device_id in ids] == [{"number": 0, "version": "0.0"}, None, None, None]
+    monkeypatch.setattr(seen, "REPORT_SECONDS", 0.0)
+    devices.note_seen(ids[0], NOON)  # any sign of life brings what is due
+    event.remove(db.engine, "commit", listener)
+    told = {device.id: device.reported_status for device in devices.list_devices(owner.id)}
+    assert [told[device_id]["number"] for device_id in ids] == [0, 1, 2, 3]  # type: ignore[index]
+    assert {device.version for device in devices.list_devices(owner.id)} == {"0.0", "0.1", "0.2", "0.3"}
+    assert len(commits) == 2
+
+
+def test_report_without_a_version_keeps_the_known_one(owner: Account) -> None:
+    device = add_device(owner.id, version="0.9.0")
+    devices.record_heartbeat(device.id, wire.Heartbeat(status={"version": ""}))
+    assert devices.get_device(owner.id, device.id).version == "0.9.0"
+
+
+def test_busy_database_keeps_the_newest_report(owner: Account, memory: seen.Memory) -> None:
+    device = add_device(owner.id)
+    memory.note(device.id, NOON, {"applied_version": 1})
+    lost = memory.take()
+    memory.note(device.id, NOON, {"applied_version": 2})
+    memory.give_back(lost)
+    assert memory.take().reports == {device.id: {"applied_version": 2}}

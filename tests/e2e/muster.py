@@ -24,6 +24,7 @@ class Muster:
     port: int
     collector_port: int
     process: subprocess.Popen[bytes]
+    env: dict[str, str]
     output: list[str] = field(default_factory=list)
 
     @property
@@ -47,8 +48,7 @@ class Muster:
         """`python -m collector ...` as the person at this machine would type it."""
         return subprocess.run(
             [sys.executable, "-m", "collector", *words],
-            cwd=ROOT, env=environment(self.home, self.port, self.collector_port),
-            capture_output=True, text=True, timeout=60,
+            cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
 
@@ -66,18 +66,26 @@ def environment(home: Path, port: int, collector_port: int) -> dict[str, str]:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[Muster]:
-    """Muster, started like `make run` and stopped like Ctrl-C; fails if it does not stop within fifteen seconds."""
+def running(home: Path, *, collector_host: str = "127.0.0.1", **env: str) -> Iterator[Muster]:
+    """Muster, started like `make run` and stopped like Ctrl-C; fails if it does not stop within fifteen seconds.
+
+    `env` is added to its environment. The same `home` again goes on with what is there. A collector on another host of
+    127.0.0.0/8 is one that the hub cannot reach: it claims from 127.0.0.1, and there nobody listens.
+    """
+    env["MUSTER_COLLECTOR_HOST"] = collector_host
     port, collector_port = free_port(), free_port()
-    make_repository(home / "code" / "lighthouse")
+    is_first = not (home / "code").exists()
+    if is_first:
+        make_repository(home / "code" / "lighthouse")
+    full = environment(home, port, collector_port) | env
     process = subprocess.Popen(
         [sys.executable, "-m", "webapp.supervisor"],
-        cwd=ROOT, env=environment(home, port, collector_port),
+        cwd=ROOT, env=full,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    muster = Muster(home, port, collector_port, process)
+    muster = Muster(home, port, collector_port, process, full)
     try:
-        _read_until_ready(muster)
+        _read_until_ready(muster, "/setup/" if is_first else muster.url)
         yield muster
     finally:
         process.send_signal(signal.SIGINT)
@@ -104,7 +112,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _read_until_ready(muster: Muster) -> None:
+def _read_until_ready(muster: Muster, said: str) -> None:
     assert muster.process.stdout is not None
     os.set_blocking(muster.process.stdout.fileno(), False)
     end = time.monotonic() + START_SECONDS
@@ -112,13 +120,14 @@ def _read_until_ready(muster: Muster) -> None:
         if muster.process.poll() is not None:
             raise AssertionError("Muster stopped at once:\n" + "".join(muster.output))
         muster.output.append((muster.process.stdout.read() or b"").decode())
-        if "/setup/" in "".join(muster.output) and _is_listening(muster.port) and _is_listening(muster.collector_port):
+        places = (("127.0.0.1", muster.port), (muster.env["MUSTER_COLLECTOR_HOST"], muster.collector_port))
+        if said in "".join(muster.output) and all(_is_listening(*place) for place in places):
             return
         time.sleep(0.1)
     raise AssertionError(f"Muster was not ready after {START_SECONDS} s:\n" + "".join(muster.output))
 
 
-def _is_listening(port: int) -> bool:
+def _is_listening(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0

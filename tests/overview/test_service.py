@@ -17,11 +17,11 @@ from webapp.features.accounts.service import set_timezone
 from webapp.features.devices.models import Device
 from webapp.features.jobs import service as jobs
 from webapp.features.overview import service as overview
-from webapp.features.sessions import recounting
+from webapp.features.sessions import quarantine, recounting
 from webapp.features.sessions import service as sessions
 from webapp.features.sessions.ingest import store_parsed
-from webapp.features.sessions.models import PullState
-from webapp.features.sessions.parsing import parse_page
+from webapp.features.sessions.models import CoveredDay, PullState
+from webapp.features.sessions.parsing import parse_page, reject
 from webapp.lib import clock
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
@@ -111,6 +111,22 @@ def test_notices_say_what_to_do_and_where(owner: Account, machine: str) -> None:
             session.execute(update(PullState).values(problem=problem, problem_since_at=now, problem_detail="Bad."))
         (notice,) = overview.read_overview(owner.id).needs_you
         assert (notice.url, notice.sentence.startswith("studio: ")) == (url, True)
+
+
+def test_quarantine_and_old_holes_are_notices(owner: Account, machine: str) -> None:
+    jobs.beat("worker-1", "worker")
+    now = clock.utc_now()
+    with transaction() as session:
+        session.add(PullState(device_id=machine, due_at=now, last_pulled_at=now))
+        for days, status, hours in ((1, "hole", 30), (2, "hole", 90), (3, "hole", 2), (4, "complete", 90)):
+            day, since = (now - timedelta(days=days)).date(), now - timedelta(hours=hours)
+            session.add(CoveredDay(device_id=machine, day=day, status=status, hole_since_at=since, checked_at=now))
+    (notice,) = overview.read_overview(owner.id).needs_you
+    assert (notice.sentence[:34], notice.url) == ("studio: 2 days lack sessions for l", f"/devices/{machine}/coverage")
+    with transaction() as session:
+        quarantine.quarantine(session, machine, [reject(b"{}", "Bad.")], None)
+    first, second = overview.read_overview(owner.id).needs_you
+    assert (first.url, first.action, second) == (f"/devices/{machine}/quarantine", "Decide", notice)
 
 
 def test_laptop_that_is_off_needs_nobody(owner: Account, machine: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from tests import databases
-from tests.pages import sample, story
+from tests.pages import fleet, sample, story
 from webapp import create_app
 from webapp.config import Config, read_config
 from webapp.extensions import db
@@ -66,6 +66,15 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 def hub(app: Flask, at_noon: None) -> Account:
     """The owner of three machines with five weeks of work."""
     return db.session.scalars(select(Account).where(Account.name == "owner")).one()
+
+
+@pytest.fixture
+def fleet_browser(app: Flask, at_noon: None, client_of: Callable[..., FlaskClient]) -> FlaskClient:
+    """The browser of somebody with a machine in every state."""
+    grace = create_account("grace", "correct horse battery", timezone="Europe/Berlin")
+    fleet.fill(grace.id)
+    client: FlaskClient = client_of(grace)
+    return client
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from collector import wire
-from tests.pages import story
+from tests.pages import coverage_story, story
 from webapp.database import transaction
 from webapp.features.devices.models import Device, Sighting
 from webapp.features.jobs.models import Job, JobEvent, ProcessBeat
@@ -39,6 +39,7 @@ def fill(account_id: int) -> None:
         last_pull = {machine.id: add_pulls(session, machine, now) for machine in story.MACHINES}
         add_sessions(session, account_id, last_pull, now)
         add_quarantined(session, now)
+        coverage_story.add_coverage(session, now)
         add_jobs(session, account_id, now)
         add_sighting(session, now)
         add_processes(session, now)

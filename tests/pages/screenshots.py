@@ -18,8 +18,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from werkzeug.serving import make_server
 
 from tests.e2e.browser import NAMES
-from tests.pages import sample, story
+from tests.pages import fleet, sample, story
 from webapp import create_app, read_config
+from webapp.extensions import limiter
 from webapp.features.accounts.service import create_account
 from webapp.features.devices.service import create_code
 from webapp.lib import clock
@@ -33,6 +34,10 @@ PAGES = {
     "machine": f"/devices/{story.STUDIO.id}",
     "machine-in-trouble": f"/devices/{story.BUILDBOX.id}",
     "machine-time": f"/devices/{story.THINKPAD.id}/time",
+    "machine-import": f"/devices/{story.STUDIO.id}/import",
+    "machine-coverage": f"/devices/{story.STUDIO.id}/coverage",
+    "machine-coverage-away": f"/devices/{story.THINKPAD.id}/coverage",
+    "machine-coverage-broken": f"/devices/{story.BUILDBOX.id}/coverage",
     "machine-unpair": f"/devices/{story.STUDIO.id}/unpair",
     "machine-delete": f"/devices/{story.STUDIO.id}/delete",
     "pairing": "/pairing",
@@ -46,6 +51,17 @@ PAGES = {
     "tokens": "/settings/tokens",
     "not-found": "/nothing/here",
 }
+FLEET_PAGES = {
+    "fleet-overview": "/",
+    "fleet-machines": "/devices?sort=state",
+    "fleet-relayed": f"/devices/{fleet.CASSINI.id}",
+    "fleet-out-of-reach": f"/devices/{fleet.HUYGENS.id}",
+    "fleet-silent": f"/devices/{fleet.GALILEO.id}",
+    "fleet-quarantine": f"/devices/{fleet.EQUINOX.id}/quarantine",
+    "fleet-quarantine-empty": f"/devices/{fleet.CASSINI.id}/quarantine",
+    "fleet-dismiss": f"/devices/{fleet.EQUINOX.id}/quarantine/3/dismiss",
+}
+"""Pages of somebody with a machine in every state."""
 SHAPES = [(width, theme) for width in (1280, 390) for theme in ("light", "dark")]
 
 
@@ -61,6 +77,7 @@ def running_hub() -> Iterator[tuple[str, dict[str, str]]]:
         upgrade(directory=str(ROOT / "migrations"))
         account = create_account(PERSON, PASSWORD, is_admin=True, timezone="Europe/Berlin")
         create_account("newcomer", PASSWORD, timezone="Europe/Berlin")
+        fleet.fill(create_account("grace", PASSWORD, timezone="Europe/Berlin").id)
         sample.fill(account.id)
         pages = {"pairing-code": f"/pairing/{create_code(account.id)[1]}"}
     server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -90,7 +107,8 @@ def window(browser: Browser, width: int, theme: str) -> Iterator[Page]:
 
 
 def sign_in(page: Page, url: str, name: str) -> None:
-    """Through the form, as a person would."""
+    """Through the form, as a person would, and more often in a minute than a person may."""
+    limiter.reset()
     page.context.clear_cookies()
     page.goto(f"{url}/login")
     page.fill("#name", name)
@@ -111,8 +129,12 @@ def shoot_all(page: Page, url: str, pages: dict[str, str], folder: Path, suffix:
     """Every page in one width and theme."""
     sign_in(page, url, PERSON)
     for name, path in pages.items():
+        if name in FLEET_PAGES:
+            continue
         page.goto(url + path)
         shoot(page, folder / f"{name}-{suffix}.png", is_whole=suffix.startswith("1280"))
+    shoot_fleet(page, url, [name for name in FLEET_PAGES if name in pages], folder, suffix)
+    sign_in(page, url, PERSON)
     page.goto(f"{url}/sessions?day=2026-11-17")
     page.locator("table.sessions a[aria-expanded]").nth(2).click()
     page.wait_for_selector(".opened")
@@ -124,12 +146,23 @@ def shoot_all(page: Page, url: str, pages: dict[str, str], folder: Path, suffix:
     shoot(page, folder / f"sign-in-{suffix}.png")
 
 
+def shoot_fleet(page: Page, url: str, names: list[str], folder: Path, suffix: str) -> None:
+    """The pages of somebody with a machine in every state; the first text of the quarantine is open."""
+    if names:
+        sign_in(page, url, "grace")
+    for name in names:
+        page.goto(url + FLEET_PAGES[name])
+        if name == "fleet-quarantine":
+            page.locator("details.table > summary").nth(1).click()
+        shoot(page, folder / f"{name}-{suffix}.png")
+
+
 def main(folder: Path, names: list[str]) -> None:
     """All pictures, or those of the pages named."""
     folder.mkdir(parents=True, exist_ok=True)
     program = next(path for name in NAMES if (path := shutil.which(name)))
     with running_hub() as (url, more), sync_playwright() as playwright:
-        pages = {name: path for name, path in (PAGES | more).items() if not names or name in names}
+        pages = {name: path for name, path in (PAGES | FLEET_PAGES | more).items() if not names or name in names}
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for width, theme in SHAPES:
             with window(browser, width, theme) as page:

@@ -80,6 +80,28 @@ def test_ages_and_countdown_run_on_by_themselves(hub: tuple[str, dict[str, str]]
     expect(page.locator("[data-copy]")).to_be_visible()
 
 
+def test_the_longest_name_makes_no_page_wider_than_the_window(hub: tuple[str, dict[str, str]], page: Page) -> None:
+    machine = f"{hub[0]}/devices/{story.STUDIO.id}"
+
+    def rename(name: str) -> None:
+        page.goto(machine)
+        page.locator(".menu summary").click()
+        page.fill("#name", name)
+        page.get_by_role("button", name="Rename").click()
+        expect(page.locator("h1")).to_have_text(name)
+
+    size = page.viewport_size
+    rename("W" * 100)
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        for url in (f"{hub[0]}/", f"{hub[0]}/devices", machine, f"{machine}/coverage", f"{machine}/import"):
+            page.goto(url)
+            too_wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(too_wide) == 0, (url, width)
+    page.set_viewport_size(size or {"width": 1280, "height": 900})
+    rename("studio")
+
+
 def test_menus_close_when_one_looks_away(page: Page) -> None:
     page.locator(".menu summary").click()
     expect(page.locator(".menu")).to_have_attribute("open", "")

@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.pages import story
+from tests.pages import fleet, story
 from tests.pages.conftest import HTMX
 from tests.pages.sample import job_id
 from webapp.features.accounts.models import Account
@@ -21,6 +21,40 @@ def test_list_has_every_machine(browser: FlaskClient) -> None:
     for machine in story.MACHINES:
         assert f'href="/devices/{machine.id}"' in page
     assert "48 min ago" in page
+
+
+def test_list_tells_every_state_apart(fleet_browser: FlaskClient) -> None:
+    page = fleet_browser.get("/devices").text
+    for word in (
+        *("Up to date", "Catching up", "Up to date, by relay", "Late", "Quarantining", "Off", "Silent", "Out of reach"),
+        *("Not proven", "Pair again", "Disk full", "Failing", "New", "Not reached", "Unpaired", "Sends itself"),
+    ):
+        assert page.count(f"</svg>{word}</span>") == 1, word
+
+
+def test_now_tells_the_road_and_why_it_is_not_the_direct_one(fleet_browser: FlaskClient) -> None:
+    page = fleet_browser.get(f"/devices/{fleet.CASSINI.id}").text
+    assert "by relay: over the connection that its collector opens" in page
+    assert f"<dt>Direct road</dt><dd>{fleet.NOTHING} Since <time" in page
+    assert "data-until>in 8 min</time>" in page
+    assert page.count("Not direct: ") == 1 and page.count(">the same<") == 7
+
+
+def test_now_tells_of_new_beginnings(fleet_browser: FlaskClient) -> None:
+    page = fleet_browser.get(f"/devices/{fleet.CASSINI.id}").text
+    assert "began anew with an empty database. 1,240 sessions that it no longer has are kept here." in page
+    assert "An older copy of its collector's database was restored." in page
+    assert "is being compared with the 12,502 sessions" in page
+    assert "New beginnings" not in fleet_browser.get(f"/devices/{fleet.HUYGENS.id}").text
+
+
+def test_trouble_says_since_when_and_when_it_is_tried_again(fleet_browser: FlaskClient) -> None:
+    page = fleet_browser.get(f"/devices/{fleet.HUYGENS.id}").text
+    head = page.split('id="device-state"')[1].split("</p>")[0]
+    assert "neither road brings anything. <span" in head, "what each road said stands among the facts"
+    assert f"<dt>Last problem</dt><dd>{fleet.SILENCE} Since" in page
+    assert f"<dt>Direct road</dt><dd>{fleet.NOTHING}" in page
+    assert "Since <time" in head and "data-until>in 40 s</time>" in head
 
 
 def test_list_can_be_filtered_by_name(browser: FlaskClient) -> None:

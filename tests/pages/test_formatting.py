@@ -54,6 +54,20 @@ def test_ago_has_the_absolute_time_in_its_title(app: Flask) -> None:
     assert html == ('<time datetime="2026-11-19T15:41:48Z" title="Thu 19 Nov 2026, 15:41:48" data-ago>12 s ago</time>')
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-60, "any moment"), (0.4, "any moment"), (1, "in 1 s"), (40.9, "in 40 s"), (60, "in 1 min"), (7200, "in 2 h")],
+)
+def test_ahead(seconds: float, text: str) -> None:
+    assert formatting.ahead(seconds) == text
+
+
+def test_until_has_the_absolute_time_in_its_title(app: Flask) -> None:
+    with app.test_request_context("/"):
+        html = formatting.until(NOW + timedelta(seconds=40), NOW)
+    assert html == '<time datetime="2026-11-19T15:42:40Z" title="Thu 19 Nov 2026, 15:42:40" data-until>in 40 s</time>'
+
+
 def test_ago_of_nothing_is_never() -> None:
     assert formatting.ago(None) == "never"
 

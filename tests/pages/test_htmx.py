@@ -44,6 +44,8 @@ def test_ages_and_form_tokens_are_no_change() -> None:
     two = '<p><time datetime="x" title="y" data-ago>17 s ago</time><input name="csrf_token" value="c.d"></p>'
     assert htmx.fingerprint(one) == htmx.fingerprint(two)
     assert htmx.fingerprint(one) != htmx.fingerprint(one.replace("<p>", "<p>new"))
+    ahead = one.replace("data-ago>12 s ago", "data-until>in 12 s")
+    assert htmx.fingerprint(ahead) == htmx.fingerprint(ahead.replace("in 12 s", "in 7 s"))
 
 
 def test_after_a_post_the_browser_goes_on(app: Flask) -> None:

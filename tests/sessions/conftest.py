@@ -14,7 +14,7 @@ from tests.devices import factory
 from webapp.adapters.collector_client import CollectorClient
 from webapp.extensions import db
 from webapp.features.accounts.models import Account
-from webapp.features.sessions import leases, rounds
+from webapp.features.sessions import leases, roads, rounds
 from webapp.features.sessions.models import PullState, StoredSession
 from webapp.features.sessions.pulling import pull_targets
 from webapp.features.sessions.targets import Progress
@@ -28,6 +28,12 @@ def client() -> Iterator[CollectorClient]:
     made = CollectorClient(timeout_seconds=5, attempts=2)
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for a new machine that looks for questions nowhere."""
+    monkeypatch.setattr(roads, "NEW_SECONDS", 0.5)
 
 
 @pytest.fixture

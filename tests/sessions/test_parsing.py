@@ -132,6 +132,9 @@ def test_one_bad_session_does_not_stop_the_others() -> None:
         ("file:///c%3A/code/a.py", "c:/code/a.py"),
         ("file://server/share/a.py", "//server/share/a.py"),
         ("HIDDEN.py", "HIDDEN.py"),
+        ("file:///home/ada/a%00b.py", "file:///home/ada/a%00b.py"),
+        ("file://[half/a.py", "file://[half/a.py"),
+        ("file://a\u2100b/a.py", "file://a\u2100b/a.py"),
     ],
 )
 def test_path_is_written_as_people_write_it(sent: str, path: str) -> None:

@@ -1,17 +1,32 @@
 """Pulling real small collectors over HTTP: everything arrives once, whatever the collector does meanwhile."""
 
 import pytest
-from sqlalchemy import func, select
+from flask import Flask
+from sqlalchemy import func, select, update
 
 from collector import wire
 from tests.collector_server import Reply
 from tests.collectors import START_MS, ExactCollector, PlainCollector, grow, make_plain_session, make_session
+from tests.devices import factory
+from tests.fakes import FakeCollectorClient, FakeMachine
 from tests.sessions.conftest import Pair, by_id, list_stored, pull, read_state
 from webapp.adapters.collector_client import CollectorClient
+from webapp.database import transaction
 from webapp.extensions import db
+from webapp.features.accounts.models import Account
 from webapp.features.devices.models import Device
-from webapp.features.sessions import fetching
-from webapp.features.sessions.models import Pull, QuarantinedSession, StoredSession
+from webapp.features.sessions import fetching, pulling
+from webapp.features.sessions.models import (
+    CoverageState,
+    CoveredDay,
+    Pull,
+    PullState,
+    QuarantinedSession,
+    StoredSession,
+)
+from webapp.features.sessions.page_parts import split
+from webapp.features.sessions.parsing import Parsed
+from webapp.features.sessions.targets import Position
 
 
 def test_exact_collector_is_pulled_completely(pair: Pair, client: CollectorClient, monkeypatch) -> None:
@@ -318,3 +333,67 @@ def test_many_devices_share_transactions(pair: Pair, client: CollectorClient) ->
     finally:
         for collector in collectors:
             collector.stop()
+
+
+def test_large_page_is_stored_in_parts_and_a_kill_between_them_costs_nothing(
+    pair: Pair, client: CollectorClient, monkeypatch
+) -> None:
+    with PlainCollector(most_per_page=5000) as collector:
+        device_id = pair(collector)
+        collector.put(START_MS, *(make_plain_session(number) for number in range(5000)))
+        monkeypatch.setattr(fetching, "PAGE_ROWS", 5000)
+        stored: list[int] = []
+        store = pulling.store
+
+        def count_and_store(arrived, keep_leases) -> None:
+            rows = sum(len(one.page.parsed.rows) for one in arrived if one.page is not None)
+            if rows and len(stored) == 1:
+                stored.append(0)
+                raise KeyboardInterrupt
+            stored.append(rows)
+            store(arrived, keep_leases)
+
+        monkeypatch.setattr(pulling, "store", count_and_store)
+        with pytest.raises(KeyboardInterrupt):
+            pull(client, device_id)
+        assert db.session.scalar(select(func.count(StoredSession.id))) == stored[0] == 1000
+        assert read_state(device_id).last_sync_time is None
+        with transaction() as session:
+            session.execute(update(PullState).values(lease_expires_at=None))
+        pull(client, device_id)
+        assert max(stored) <= 1000
+        assert list_stored(device_id) == by_id(collector.sessions)
+
+
+def test_heavy_rows_count_as_several() -> None:
+    row = {"record": b"x" * 40_960}
+    parsed = Parsed(rows=[row] * 250)
+    parts = list(split(fetching.FetchedPage(parsed, Position("c"), True, True, "restored")))
+    assert [len(part.parsed.rows) for part, _ in parts] == [50, 50, 50, 50, 50]
+    assert [part.is_part for part, _ in parts] == [True, True, True, True, False]
+    assert [part.restart for part, _ in parts] == ["restored", None, None, None, None]
+
+
+def test_check_of_the_days_that_fails_does_not_fail_the_pull(app: Flask, owner: Account) -> None:
+    machine = FakeMachine(factory.pair(owner.id, port=8123).device_id)
+    page = {"sessions": [], "hasMore": False, "lastSyncTime": "x", "nextCursor": "c", "epoch": "e"}
+    machine.pages = [{**page, "sessions": [make_session(1)]}]
+    (progress,) = pull(FakeCollectorClient({"http://127.0.0.1:8123": machine}), machine.device_id)
+    assert (progress.problem, len(machine.covered)) == (None, 1)
+    state = db.session.get_one(CoverageState, machine.device_id)
+    assert state.problem == "unsupported"
+
+
+def test_days_are_checked_after_the_first_and_after_the_last_page(
+    pair: Pair, client: CollectorClient, monkeypatch
+) -> None:
+    monkeypatch.setattr(fetching, "PAGE_ROWS", 10)
+    with ExactCollector() as collector:
+        device_id = pair(collector)
+        collector.put(*(make_session(number) for number in range(35)))
+        pull(client, device_id)
+        paths = [one.path.rpartition("/")[2] for one in collector.received if one.method == "POST"]
+        assert paths == ["export", "coverage", "export", "export", "export", "coverage"]
+        days = db.session.scalars(select(CoveredDay).where(CoveredDay.sessions > 0)).all()
+        assert {day.status for day in days} == {"complete"}
+        assert sum(day.held for day in days) == 35

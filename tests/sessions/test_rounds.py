@@ -255,8 +255,8 @@ def test_cancelled_pull_gives_its_lease_back(
     job = sessions.request_pull(owner.id, machine.device_id)
     store = pulling.store
 
-    def store_and_cancel(arrived) -> None:
-        store(arrived)
+    def store_and_cancel(arrived, keep_leases) -> None:
+        store(arrived, keep_leases)
         if not jobs.get_job(owner.id, job.id).is_cancel_asked:
             jobs.cancel_job(owner.id, job.id)
 
@@ -325,7 +325,7 @@ def test_totals_that_a_lost_worker_left_are_counted(
     machine: FakeMachine, fake: FakeCollectorClient, worker: None, rung: list[tuple[str, str]], monkeypatch
 ) -> None:
     machine.pages = [page(make_session(1))]
-    monkeypatch.setattr(pulling, "refresh_account", lambda _: None)
+    monkeypatch.setattr(pulling, "refresh_account", lambda *_: None)
     rounds.pull_due(fake)
     tasks.ring_due_pulls()
     assert rung == [("refresh_totals", "refresh-totals")]

@@ -7,19 +7,17 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
 
 from collector import wire
 from tests.collectors import START_MS, Json, make_plain_session, make_session
 from tests.devices import factory
 from webapp.database import transaction
 from webapp.errors import Invalid, NotFound, Unreadable
-from webapp.extensions import db
 from webapp.features.accounts.models import Account
 from webapp.features.sessions import quarantine, recounting, timeline
 from webapp.features.sessions import service as sessions
 from webapp.features.sessions.ingest import store_parsed
-from webapp.features.sessions.models import Pull, QuarantinedSession, StoredSession
+from webapp.features.sessions.models import Pull, StoredSession
 from webapp.features.sessions.parsing import parse_page, reject
 from webapp.lib import clock
 
@@ -90,7 +88,7 @@ def test_stranger_sees_nothing(store: Store, owner: Account, stranger: Account) 
     assert list_all(stranger) == list_all(stranger, device_id=device_id) == []
     assert (sessions.list_pulls(stranger.id, device_id), sessions.find_pull(stranger.id, pull.id)) == ([], None)
     assert sessions.freshness(stranger.id) == []
-    assert list(quarantine.list_quarantined(stranger.id, device_id)) == []
+    assert quarantine.list_quarantined(stranger.id, device_id).items == []
     assert timeline.read_day(stranger.id, datetime.fromtimestamp(START_MS / 1000, UTC).date(), UTC_ZONE).lanes == []
     with pytest.raises(NotFound):
         sessions.get_session(stranger.id, device_id, make_session(1)["id"])
@@ -119,14 +117,6 @@ def test_freshness_tells_of_every_machine(store: Store, owner: Account) -> None:
     assert quarantine.count_quarantined(owner.id) == {device_id: 1}
     (fresh,) = sessions.freshness(owner.id)
     assert (fresh.device.id, fresh.state.word, fresh.last_pulled_at) == (device_id, "New", None)
-
-
-def test_full_quarantine_takes_no_more(store: Store, owner: Account, monkeypatch) -> None:
-    monkeypatch.setattr(quarantine, "KEEP_PER_DEVICE", 3)
-    device_id = store(owner)
-    with transaction() as session:
-        quarantine.quarantine(session, device_id, [reject(b"%d" % number, "bad") for number in range(9)], None)
-    assert db.session.scalar(select(func.count(QuarantinedSession.id))) == 3
 
 
 def test_older_version_replaces_nothing(app: Flask, owner: Account) -> None:

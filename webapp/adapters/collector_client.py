@@ -4,25 +4,25 @@ One client serves many threads. It follows no redirect, uses no proxy, reads no 
 every call in `timeout_seconds`, tries and pauses included.
 """
 
+import copy
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Self, TypeVar
 
 import msgspec
-from urllib3 import HTTPResponse, Timeout
-from urllib3.exceptions import HTTPError, ProtocolError
 
 from collector import wire
 from webapp.adapters import collector_addresses
 from webapp.adapters.collector_addresses import AddressNotAllowed
-from webapp.adapters.collector_connections import Call, CollectorConnection, NotProven, calling, make_manager
+from webapp.adapters.collector_connections import Address, BrokeOff, Connection, Connections, Reply, TooLarge
 from webapp.adapters.collector_errors import CollectorError, Problem, explain_failure, explain_status
+from webapp.adapters.export_pages import read_answer
 from webapp.config import Config
 
 log = logging.getLogger(__name__)
@@ -34,9 +34,8 @@ EXPORT_PATH = "/api/sessions/export"
 COVERAGE_PATH = "/api/sessions/coverage"
 HEADERS = {"User-Agent": "muster-hub", "Accept": "application/json", "Accept-Encoding": "identity"}
 HEALTH_LIMIT = 64 * 1024
-PAGE_LIMIT = 32 * 1024 * 1024
+PAGE_LIMIT = 16 * 1024 * 1024
 COVERAGE_LIMIT = 2 * 1024 * 1024
-CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 3.0
 SIGHT_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.25
@@ -66,14 +65,6 @@ class Question:
     body: msgspec.Struct
 
 
-@dataclass(frozen=True)
-class Proven:
-    """A health answer whose proof was right, and whether the peer closed the connection that gave it."""
-
-    health: wire.Health
-    is_closed: bool
-
-
 class CollectorClient:
     """See the module. `names` are the host names that may be called besides IP addresses."""
 
@@ -88,12 +79,17 @@ class CollectorClient:
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
         self._pin = partial(collector_addresses.pin, names=names, resolve=resolve)
-        self._manager = make_manager()
-        self._met: set[str] = set()
+        self._connections = Connections()
 
     def close(self) -> None:
         """Closes every kept connection."""
-        self._manager.clear()
+        self._connections.close()
+
+    def hurried(self, seconds: float) -> Self:
+        """The same client, on the same connections, that gives each call one try of at most `seconds`."""
+        hurried = copy.copy(self)
+        hurried._timeout_seconds, hurried._attempts = min(seconds, self._timeout_seconds), 1
+        return hurried
 
     def find_endpoint(self, device_id: str, pull_secret: str, candidates: Sequence[str]) -> str:
         """The first of `candidates` where the device proves its key. CollectorError: `identity` if only somebody
@@ -102,7 +98,7 @@ class CollectorClient:
 
     def check_health(self, url: str, device_id: str, pull_secret: str) -> wire.Health:
         """The health of the device at `url`, its key proven on a fresh nonce; CollectorError."""
-        return self._until_done(lambda deadline: self._prove(url, device_id, pull_secret, deadline)).health
+        return self._until_done(lambda deadline: self._check(url, device_id, pull_secret, deadline))
 
     def export_page(self, url: str, device_id: str, pull_secret: str, request: wire.ExportRequest) -> wire.ExportPage:
         """One page of the device's sessions. A connection that has not proven the key does so first; CollectorError."""
@@ -132,7 +128,7 @@ class CollectorClient:
         errors: list[CollectorError] = []
         for url in candidates:
             try:
-                self._prove(url, device_id, pull_secret, min(deadline, time.monotonic() + PROBE_SECONDS))
+                self._check(url, device_id, pull_secret, min(deadline, time.monotonic() + PROBE_SECONDS))
                 return url
             except CollectorError as error:
                 errors.append(error)
@@ -140,74 +136,36 @@ class CollectorClient:
             raise CollectorError("unreachable", "The hub does not know where this machine listens.")
         raise next((error for error in errors if error.problem == "identity"), errors[0])
 
-    def _prove(self, url: str, device_id: str, pull_secret: str, deadline: float) -> Proven:
-        nonce = wire.new_nonce()
-        with calling(deadline) as call:
-            answer, port = self._request(call, "GET", url, f"/api/health?challenge={nonce}")
-            connection = answer.connection
-            assert isinstance(connection, CollectorConnection)
-            number = connection.number
-            health = _read(answer, url, wire.Health, HEALTH_LIMIT)
-        if health.device_id != device_id:
-            raise CollectorError("unreachable", f"Another collector answers at {url}.")
-        if not wire.is_health_proof(health.proof, pull_secret, nonce, device_id, port):
-            detail = f"Whatever answers at {url} claims to be this machine but cannot prove its key."
-            raise CollectorError("identity", detail)
-        connection.prove(number)
-        self._met.add(url)
-        return Proven(health, is_closed=not connection.is_proven)
+    def _check(self, url: str, device_id: str, pull_secret: str, deadline: float) -> wire.Health:
+        with self._connections.borrow(self._find(url)) as connection:
+            return _prove(connection, url, device_id, pull_secret, deadline)
 
     def _tell(self, question: Question, kind: type[Answer], limit: int) -> Answer:
         """The answer to a question that carries a credential."""
 
         def ask(deadline: float) -> Answer:
-            url = question.url
-            if url in self._met:  # a first call has no proven connection, so it need not be tried
-                with suppress(NotProven):
-                    return self._ask(question, kind, limit, deadline, is_vouched=False)
-            proven = self._prove(url, question.device_id, question.pull_secret, deadline)
-            # A peer that closes after each answer can only be taken at its word for the next connection.
-            with suppress(NotProven):
-                return self._ask(question, kind, limit, deadline, is_vouched=proven.is_closed)
-            raise CollectorError("unreachable", f"The connection to {url} broke off.", may_pass=True)
+            with self._connections.borrow(self._find(question.url)) as connection:
+                if not connection.is_proven:
+                    _prove(connection, question.url, question.device_id, question.pull_secret, deadline)
+                # A peer that closes after each answer can only be taken at its word for the very next connection.
+                return _ask(connection, question, kind, limit, deadline)
 
         return self._until_done(ask)
 
-    def _ask(self, question: Question, kind: type[Answer], limit: int, deadline: float, *, is_vouched: bool) -> Answer:
-        signed = wire.sign_call(question.pull_secret, question.device_id, question.path)
-        headers = {**HEADERS, "Authorization": f"Bearer {signed}", "Content-Type": "application/json"}
-        body = msgspec.json.encode(question.body)
-        with calling(deadline, is_vouched=is_vouched) as call:
-            answer, _ = self._request(call, "POST", question.url, question.path, body=body, headers=headers)
-            return _read(answer, question.url, kind, limit)
-
     def _look(self, url: str) -> Sighted | None:
         try:
-            with calling(time.monotonic() + SIGHT_SECONDS) as call:
-                answer, _ = self._request(call, "GET", url, "/api/health")
-                health = _read(answer, url, wire.Health, HEALTH_LIMIT)
+            with self._connections.borrow(self._find(url)) as connection:
+                health = _ask_health(connection, url, "/api/health", time.monotonic() + SIGHT_SECONDS)
         except CollectorError as error:
             log.debug("no collector at %s: %s", url, error.detail)
             return None
         return Sighted(url, health.device_id, health.name or "", health.version or "", bool(health.paired))
 
-    def _request(self, call: Call, method: str, url: str, path: str, **options: Any) -> tuple[HTTPResponse, int]:
-        """An answer of which only the head has been read, and the port that gave it."""
+    def _find(self, url: str) -> Address:
         try:
-            host, port = self._pin(url)
+            return self._pin(url)
         except AddressNotAllowed as error:
             raise CollectorError("address", str(error)) from error
-        try:
-            timeout = Timeout(connect=min(CONNECT_SECONDS, call.seconds_left))
-            pool = self._manager.connection_from_host(host, port, "http")
-            options = {"headers": HEADERS, **options}
-            answer = pool.urlopen(
-                method, path, redirect=False, preload_content=False, decode_content=False, timeout=timeout, **options
-            )
-        except (HTTPError, OSError) as error:
-            raise explain_failure(url, error) from error
-        assert isinstance(answer, HTTPResponse)
-        return answer, port
 
     def _until_done(self, attempt: Callable[[float], T]) -> T:
         """What `attempt(deadline)` returns, tried again after a pause while its error may pass and time is left."""
@@ -220,6 +178,7 @@ class CollectorClient:
                 pause = random.uniform(0, longest)  # noqa: S311  (spreads load, guards nothing)
                 if not error.may_pass or tried == self._attempts or time.monotonic() + pause >= deadline:
                     raise
+                log.debug("%s Trying again in %.2f s.", error.detail, pause)
                 time.sleep(pause)
         raise AssertionError("an attempt returns or raises")
 
@@ -241,25 +200,51 @@ def read_skew_ms(health: wire.Health, now_ms: int) -> int | None:
         return None
 
 
-def _read(answer: HTTPResponse, url: str, kind: type[Answer], limit: int) -> Answer:
-    """The answer's body as `kind`. Whatever is not read to its end has its connection closed."""
+def _prove(connection: Connection, url: str, device_id: str, pull_secret: str, deadline: float) -> wire.Health:
+    """Has the peer prove the key on a fresh nonce; CollectorError."""
+    nonce = wire.new_nonce()
+    health = _ask_health(connection, url, f"/api/health?challenge={nonce}", deadline)
+    if health.device_id != device_id:
+        raise CollectorError("unreachable", f"Another collector answers at {url}.")
+    if not wire.is_health_proof(health.proof, pull_secret, nonce, device_id, connection.address[1]):
+        detail = f"Whatever answers at {url} claims to be this machine but cannot prove its key."
+        raise CollectorError("identity", detail)
+    connection.is_proven = connection.is_open
+    return health
+
+
+def _ask_health(connection: Connection, url: str, path: str, deadline: float) -> wire.Health:
+    with _explaining(url, HEALTH_LIMIT):
+        return _read(connection.ask("GET", path, HEADERS, deadline, HEALTH_LIMIT), url, wire.Health)
+
+
+def _ask(connection: Connection, question: Question, kind: type[Answer], limit: int, deadline: float) -> Answer:
+    """Sends the credential: only on a connection whose peer has proven the key, or just after it closed such a one."""
+    signed = wire.sign_call(question.pull_secret, question.device_id, question.path)
+    headers = {**HEADERS, "Authorization": f"Bearer {signed}", "Content-Type": "application/json"}
+    body = msgspec.json.encode(question.body)
+    with _explaining(question.url, limit):
+        return _read(connection.ask("POST", question.path, headers, deadline, limit, body), question.url, kind)
+
+
+def _read(reply: Reply, url: str, kind: type[Answer]) -> Answer:
+    if reply.status != 200:
+        raise explain_status(url, reply.status)
+    return read_answer(reply.body, kind)
+
+
+@contextmanager
+def _explaining(url: str, limit: int) -> Iterator[None]:
+    """What goes wrong inside becomes a CollectorError."""
     try:
-        if answer.status != 200:
-            raise explain_status(url, answer.status)
-        announced = answer.headers.get("Content-Length", "0")
-        body = answer.read(limit + 1) if announced.isdecimal() and int(announced) <= limit else None
-        if body is None or len(body) > limit:
-            raise CollectorError("too_large", f"{url} answered with more than {limit // 1024} KiB.")
-        if answer.length_remaining:
-            raise ProtocolError("the body ended early")
-        return msgspec.json.decode(body, type=kind)
-    except (HTTPError, OSError) as error:
+        yield
+    except TooLarge as error:
+        raise CollectorError("too_large", f"{url} answered with more than {limit // 1024} KiB.") from error
+    except (OSError, BrokeOff) as error:
         raise explain_failure(url, error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = f"What {url} answered is not what a collector answers ({error})."
         raise CollectorError("bad_answer", reason[:500]) from error
-    finally:
-        answer.close()
 
 
 __all__ = ["CollectorClient", "CollectorError", "Problem", "Sighted", "make_client", "read_skew_ms"]

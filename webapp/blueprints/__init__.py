@@ -7,13 +7,16 @@ from webapp.blueprints import (
     accounts,
     api,
     cli,
+    coverage,
     devices,
     errors,
     formatting,
+    imports,
     jobs,
     layout,
     overview,
     pairing,
+    quarantine,
     security,
     sessions,
 )
@@ -23,7 +26,7 @@ def register(app: Flask) -> None:
     """Binds who may ask what, the security rules, every blueprint, the commands and the error pages to `app`."""
     for module in (access, security, layout, formatting):
         module.init_app(app)
-    for module in (accounts, overview, devices, pairing, sessions, jobs):
+    for module in (accounts, overview, devices, coverage, pairing, imports, quarantine, sessions, jobs):
         app.register_blueprint(module.pages)
     api.register(app)
     cli.init_app(app)

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, flash, request, url_for
 
 from webapp.blueprints import formatting, htmx
 from webapp.blueprints.access import current_account
+from webapp.blueprints.charts import strip
 from webapp.errors import Invalid
 from webapp.features.devices import service as devices
 from webapp.features.jobs import service as jobs
@@ -15,10 +16,12 @@ from webapp.features.jobs.models import Job
 from webapp.features.overview import service as overview
 from webapp.features.overview.service import Machine
 from webapp.features.sessions import service as sessions
+from webapp.features.sessions.restarts import list_restarts
 
 pages = Blueprint("devices", __name__)
 
 LAST_PULLS = 10
+STRIP_DAYS = 30
 LEVELS = ("problem", "late", "off", "ok")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 ORDERS: dict[str, Callable[[Machine], Any]] = {
@@ -41,6 +44,7 @@ def list_devices() -> Response:
         "devices/index.html",
         {"machines": "devices/_machines.html"},
         machines=sorted(machines, key=ORDERS[sort]),
+        strips={key: strip.draw_small(marks) for key, marks in sessions.read_coverage(account.id, STRIP_DAYS).items()},
         text=text,
         sort=sort,
         here=url_for("devices.list_devices", q=text or None, sort=sort if sort != "name" else None),
@@ -63,6 +67,7 @@ def show_device(device_id: str) -> Response:
         },
         machine=machine,
         pulls=sessions.list_pulls(account.id, device_id, limit=LAST_PULLS),
+        restarts=list_restarts(account.id, device_id),
         job=job,
         tab="now",
     )

@@ -59,6 +59,21 @@ def ago(at: Moment | None, now: datetime | None = None) -> Markup | str:
     return Markup('<time datetime="{}" title="{}" data-ago>{}</time>').format(iso(moment), local_time(moment), text)
 
 
+def until(at: Moment, now: datetime | None = None) -> Markup:
+    """A `<time>` that says how far ahead `at` is: `in 40 s`; `any moment` when it has passed."""
+    moment = as_datetime(at)
+    text = ahead((moment - (now or clock.utc_now())).total_seconds())
+    return Markup('<time datetime="{}" title="{}" data-until>{}</time>').format(iso(moment), local_time(moment), text)
+
+
+def ahead(seconds: float) -> str:
+    """`in 40 s`; the same words as app.js."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= size:
+            return f"in {int(seconds // size)} {unit}"
+    return "any moment"
+
+
 def local_time(at: Moment) -> str:
     """`Sat 21 Nov 2026, 14:05:09` in the viewer's zone."""
     local = to_local(at)
@@ -206,7 +221,7 @@ def next_day(day: date, step: int = 1) -> date:
 
 
 FILTERS = (
-    *(duration, milliseconds, ago, local_time, clock_time, when, day_name, day_title, share, counted),
+    *(duration, milliseconds, ago, until, local_time, clock_time, when, day_name, day_title, share, counted),
     *(file_name, near_folder, colour, next_day, local_day, iso),
 )
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from flask import Response, make_response, redirect, render_template, request
 
 NEW = '"If-None-Match": "new"'
-AGE = re.compile(r"(<time [^>]*data-ago>)[^<]*")
+AGE = re.compile(r"(<time [^>]*data-(?:ago|until)>)[^<]*")
 RUNNING = re.compile(r'name="csrf_token" value="[^"]*"|stroke-dashoffset="[^"]*"')
 
 

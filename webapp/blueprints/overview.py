@@ -7,15 +7,17 @@ from flask import Blueprint, Response, request, url_for
 
 from webapp.blueprints import formatting, htmx
 from webapp.blueprints.access import current_account
-from webapp.blueprints.charts import columns, heat, shares
+from webapp.blueprints.charts import columns, heat, shares, strip
 from webapp.features.overview import service as overview
 from webapp.features.sessions import service as sessions
+from webapp.features.sessions.coverage import sum_up
 from webapp.features.sessions.totals import Totals
 
 pages = Blueprint("overview", __name__)
 
 RANGES = (7, 30, 90)
 NAMED_PROJECTS = 8
+STRIP_DAYS = 30
 
 
 @pages.get("/")
@@ -25,6 +27,7 @@ def show_overview() -> Response:
     days = read_range(request.args.get("days", ""))
     device_id = request.args.get("device") or None
     seen = overview.read_overview(account.id, days=days, device_id=device_id)
+    covered = sessions.read_coverage(account.id, STRIP_DAYS)
     formatting.use_colours(sessions.list_filters(account.id).projects)
     return htmx.answer(
         "overview/index.html",
@@ -35,6 +38,8 @@ def show_overview() -> Response:
         device_id=device_id,
         devices=[machine.device for machine in seen.machines],
         here=url_for("overview.show_overview", days=days, device=device_id),
+        strips={key: strip.draw_small(marks) for key, marks in covered.items()},
+        coverage=sum_up(covered),
         day_url=url_for("sessions.list_sessions", device=device_id, day=""),
         **draw(seen.totals),
     )

@@ -5,7 +5,7 @@ import secrets
 from urllib.parse import urlsplit
 
 from flask import Flask, g, request
-from werkzeug.exceptions import BadRequest, Forbidden, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, Forbidden, NotFound, UnsupportedMediaType
 
 from webapp.blueprints import access
 from webapp.blueprints.headers import add_headers
@@ -20,7 +20,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 def init_app(app: Flask) -> None:
     """Puts the checks before everything else, also before the rate limiter's, and the headers on every answer."""
-    checks = (start_request, check_host, check_site, check_query, check_body)
+    checks = (start_request, check_host, check_site, check_address, check_query, check_body)
     app.before_request_funcs.setdefault(None, [])[:0] = checks
     app.before_request(check_csrf)
     app.after_request(add_headers)
@@ -76,6 +76,12 @@ def check_site() -> None:
     is_ours = origin is None or (origin.startswith(("http://", "https://")) and urlsplit(origin).netloc == request.host)
     if not is_ours or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise Forbidden("Cross-site request refused.")
+
+
+def check_address() -> None:
+    """404 for a page's address with a NUL: nothing is called so, and PostgreSQL fails on the mere question."""
+    if not is_api() and "\0" in "".join((request.path, *request.args.values())):
+        raise NotFound
 
 
 def check_query() -> None:

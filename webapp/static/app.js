@@ -23,15 +23,17 @@
   });
 
   const ages = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
-  function age(seconds) {
-    if (seconds < 5) return "just now";
+  function count(seconds) {
     const [unit, size] = ages.find(([, size]) => seconds >= size);
-    return `${Math.floor(seconds / size)} ${unit} ago`;
+    return `${Math.floor(seconds / size)} ${unit}`;
   }
+  const age = (seconds) => (seconds < 5 ? "just now" : `${count(seconds)} ago`);
+  const until = (seconds) => (seconds < 1 ? "any moment" : `in ${count(seconds)}`);
   function tick() {
     const now = Date.now();
-    for (const time of all("time[data-ago]")) {
-      const text = age((now - Date.parse(time.dateTime)) / 1000);
+    for (const time of all("time[data-ago], time[data-until]")) {
+      const seconds = (now - Date.parse(time.dateTime)) / 1000;
+      const text = "ago" in time.dataset ? age(seconds) : until(-seconds);
       if (time.textContent !== text) time.textContent = text;
     }
     for (const ring of all("[data-expires]")) {
@@ -65,6 +67,14 @@
       button.textContent = "Copied";
     }
     for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+
+  // A file that the hub would refuse is not sent at all.
+  document.addEventListener("change", (event) => {
+    const { mostBytes, tooLarge } = event.target.dataset;
+    if (!mostBytes) return;
+    event.target.setCustomValidity([...event.target.files].some((file) => file.size > mostBytes) ? tooLarge : "");
+    event.target.reportValidity();
   });
 
   let chord = 0;

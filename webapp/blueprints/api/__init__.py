@@ -4,6 +4,7 @@ from flask import Flask
 
 from webapp.blueprints.api import (
     collector,
+    coverage,
     devices,
     jobs,
     metrics,
@@ -12,12 +13,13 @@ from webapp.blueprints.api import (
     pairing,
     poll,
     push,
+    quarantine,
     sessions,
     statistics,
 )
 from webapp.blueprints.api.converters import CONVERTERS
 
-MODULES = (pairing, collector, devices, sessions, statistics, push, jobs, overview, operations)
+MODULES = (pairing, collector, devices, coverage, quarantine, sessions, statistics, push, jobs, overview, operations)
 
 
 def register(app: Flask) -> None:
@@ -26,4 +28,5 @@ def register(app: Flask) -> None:
     for module in MODULES:
         app.register_blueprint(module.calls)
     metrics.init_app(app)
-    app.wsgi_app = poll.ShortRoad(app, app.wsgi_app)  # type: ignore[method-assign, assignment]
+    app.extensions["short_road"] = poll.ShortRoad(app, app.wsgi_app)
+    app.wsgi_app = app.extensions["short_road"]  # type: ignore[method-assign]

@@ -1,5 +1,6 @@
-"""What a paired collector calls, with its device token: poll, heartbeat, unpair."""
+"""What a paired collector calls, with its device token: poll, answers, heartbeat, unpair."""
 
+import uuid
 from typing import Annotated
 
 import msgspec
@@ -7,11 +8,13 @@ from flask import Blueprint, g
 from msgspec import Meta
 
 from collector import wire
+from webapp.blueprints.api.bodies import MEBIBYTE
 from webapp.blueprints.api.endpoint import endpoint
 from webapp.features.devices import service as devices
-from webapp.lib import clock
 
 calls = Blueprint("api_collector", __name__)
+
+ANSWER_LIMIT = 8 * MEBIBYTE
 
 
 class PollQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -31,8 +34,32 @@ class PollQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     summary="What the hub wants of this collector. Settings only when version or epoch differ.",
 )
 def poll(query: PollQuery) -> wire.PollAnswer:
-    devices.note_seen(g.device.id, clock.utc_now())
     return devices.read_poll(g.link, query.version, query.epoch)
+
+
+class RelayedAnswer(msgspec.Struct, kw_only=True):
+    """The answer to a request that came with a poll: the object that the call it stands for answers, or a problem."""
+
+
+class Accepted(msgspec.Struct, kw_only=True):
+    """It was taken."""
+
+
+@endpoint(
+    calls,
+    "POST",
+    "/api/collector/results/<uuid:call_id>",
+    audience="collectors",
+    body=RelayedAnswer,
+    body_limit=ANSWER_LIMIT,
+    is_opaque=True,
+    answers={200: Accepted},
+    errors=(409,),
+    summary="Answer a request that came with a poll. The same answer may be sent again.",
+)
+def record_answer(call_id: uuid.UUID, body: bytes) -> Accepted:
+    devices.record_answer(g.device.id, call_id, body)
+    return Accepted()
 
 
 @endpoint(

@@ -17,4 +17,15 @@ class PairingCodeConverter(BaseConverter):
     part_isolating = True
 
 
-CONVERTERS = {"device_id": DeviceIdConverter, "pairing_code": PairingCodeConverter}
+class RowNumberConverter(BaseConverter):
+    """The number of a row, as far as both databases count."""
+
+    regex = r"[0-9]{1,9}"
+    part_isolating = True
+
+    def to_python(self, value: str) -> int:
+        """The number that stands in the path."""
+        return int(value)
+
+
+CONVERTERS = {"device_id": DeviceIdConverter, "pairing_code": PairingCodeConverter, "row_number": RowNumberConverter}

@@ -19,16 +19,21 @@ calls = Blueprint("api_devices", __name__)
 
 
 class StateAnswer(msgspec.Struct, kw_only=True):
-    """How a device is, for a program (`level`) and for a person (`sentence`)."""
+    """How a device is, for a program (`level`, `action`) and for a person (`sentence`).
+
+    `action` is what helps: pair it again, look at it, decide about its quarantine; null when nothing is to be done.
+    """
 
     level: Literal["ok", "late", "problem", "off"]
     word: str
     sentence: str
     since_at: datetime | None
+    action: Literal["pair", "look", "quarantine"] | None
+    next_try_at: datetime | None
 
 
 class DeviceAnswer(msgspec.Struct, kw_only=True):
-    """One machine."""
+    """One machine. `road` is what its last pull took: direct, relay or file; `quarantined` sessions wait aside."""
 
     id: str
     name: str
@@ -40,6 +45,8 @@ class DeviceAnswer(msgspec.Struct, kw_only=True):
     unpaired_at: datetime | None
     last_seen_at: datetime | None
     last_pulled_at: datetime | None
+    road: str | None
+    quarantined: int
     state: StateAnswer
 
 
@@ -124,10 +131,19 @@ def tell_device(machine: Machine) -> DeviceAnswer:
         unpaired_at=device.unpaired_at,
         last_seen_at=device.last_seen_at,
         last_pulled_at=machine.last_pulled_at,
+        road=machine.road,
+        quarantined=machine.quarantined,
         state=tell_state(machine.state),
     )
 
 
 def tell_state(state: DeviceState) -> StateAnswer:
-    """The state without the button that a page draws beside it."""
-    return StateAnswer(level=state.level, word=state.word, sentence=state.sentence, since_at=state.since_at)
+    """The state as the API tells it."""
+    return StateAnswer(
+        level=state.level,
+        word=state.word,
+        sentence=state.sentence,
+        since_at=state.since_at,
+        action=state.action,
+        next_try_at=state.next_try_at,
+    )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from flask import Blueprint, Flask, Response, g, request
 
-from webapp.blueprints.api.bodies import MEBIBYTE, read_body
+from webapp.blueprints.api.bodies import MEBIBYTE, read_body, read_opaque_body
 from webapp.blueprints.api.queries import NoQuery, read_query
 
 Audience = Literal["people", "collectors", "public"]
@@ -30,7 +30,10 @@ class Media:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """What one call of the API reads and answers. `answers`: status -> struct, Media, or None for an empty answer."""
+    """What one call of the API reads and answers. `answers`: status -> struct, Media, or None for an empty answer.
+
+    With `is_opaque` the view gets the body's bytes; `body` only documents them.
+    """
 
     method: str
     path: str
@@ -41,6 +44,7 @@ class Endpoint:
     audience: Audience = "people"
     errors: tuple[int, ...] = ()
     body_limit: int = MEBIBYTE
+    is_opaque: bool = False
     view: View = field(repr=False)
 
     @property
@@ -54,7 +58,9 @@ class Endpoint:
             values["query"] = read_query(self.query, request.args)
         else:
             read_query(NoQuery, request.args)
-        if self.is_unsafe:
+        if self.is_opaque:
+            values["body"] = read_opaque_body(self.body_limit)
+        elif self.is_unsafe:
             body, g.received = read_body(self.body or NoBody, self.body_limit, is_optional=self.body is None)
             if self.body is not None:
                 values["body"] = body

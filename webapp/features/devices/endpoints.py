@@ -1,5 +1,6 @@
 """Where a paired collector may be reached, and where it last proved to be."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,9 @@ from webapp.extensions import db
 from webapp.features.devices.models import Device
 
 REPROVEN_EVERY = timedelta(minutes=10)
+DEVICES: Any = Device.__table__
+MOST_SKEW_MS = 2**31 - 1
+"""A clock further off (24 days) counts as that far off: it is what the column holds."""
 
 
 def list_candidates(device: Device) -> list[str]:
@@ -36,10 +40,25 @@ def record_endpoint(device_id: str, url: str, proven_at: datetime, *, clock_skew
     known = db.session.get(Device, device_id)
     if known is None or (known.endpoint_url == url and not known.is_identity_doubtful and _is_fresh(known, proven_at)):
         return
+    _change(device_id, describe_proof(url, proven_at, clock_skew_ms))
+
+
+def describe_proof(url: str, proven_at: datetime, clock_skew_ms: int | None) -> dict[str, Any]:
+    """The columns of a device that proved its key at `url`."""
     proof: dict[str, Any] = {"endpoint_url": url, "endpoint_proven_at": proven_at, "is_identity_doubtful": False}
     if clock_skew_ms is not None:
-        proof["clock_skew_ms"] = clock_skew_ms
-    _change(device_id, proof)
+        proof["clock_skew_ms"] = max(-MOST_SKEW_MS, min(clock_skew_ms, MOST_SKEW_MS))
+    return proof
+
+
+def write_endpoints(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """What came out about many devices at once (columns by device id), in one transaction: a commit each would have
+    every other writer wait."""
+    if not found:
+        return
+    with transaction() as session:
+        for device_id, values in sorted(found.items()):
+            session.connection().execute(update(DEVICES).where(DEVICES.c.id == device_id).values(**values))
 
 
 def forget_endpoint(device_id: str) -> None:

@@ -1,7 +1,8 @@
 """The credentials between hub and collector: the token that opens the hub, the secret that opens the collector."""
 
 import secrets
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -13,6 +14,9 @@ from webapp.extensions import db
 from webapp.features.devices.models import Device, Link
 from webapp.lib import clock
 from webapp.lib.secrets import derive_secret, keyed_hash, new_token
+
+Ending = Callable[[Session, str], None]
+_endings: list[Ending] = []
 
 
 def find_link(token: str) -> Link | None:
@@ -29,19 +33,20 @@ def find_link(token: str) -> Link | None:
 
 def find_active_link(device_id: str) -> Link | None:
     """The link by which the hub may pull from the device; None if it is not paired."""
-    return find_active_links([device_id]).get(device_id)
+    active = select(Link).where(Link.device_id == device_id, Link.revoked_at.is_(None))
+    return db.session.scalar(active.options(lazyload(Link.device)).order_by(Link.created_at.desc()))
 
 
-def find_active_links(device_ids: Iterable[str]) -> dict[str, Link]:
-    """The same for many devices with one query, by device id."""
-    wanted = select(Link).where(Link.device_id.in_(list(device_ids)), Link.revoked_at.is_(None))
-    alone = wanted.options(lazyload(Link.device))
-    return {link.device_id: link for link in db.session.scalars(alone.order_by(Link.created_at))}
+def find_secrets(device_ids: Iterable[str]) -> dict[str, str]:
+    """The pull secrets of those of the devices that are paired, by device id."""
+    active = select(Link.device_id, Link.id, Link.salt).where(Link.revoked_at.is_(None))
+    found = db.session.execute(active.where(Link.device_id.in_(list(device_ids))).order_by(Link.created_at))
+    return {device_id: _derive(link_id, salt) for device_id, link_id, salt in found}
 
 
 def pull_secret(link: Link) -> str:
     """The key that hub and collector share; derived, never stored."""
-    return derive_secret(current_config().hub_key, "pull-secret", link.id.bytes, link.salt)
+    return _derive(link.id, link.salt)
 
 
 def add_link(session: Session, device: Device, now: datetime) -> tuple[Link, str]:
@@ -56,8 +61,21 @@ def add_link(session: Session, device: Device, now: datetime) -> tuple[Link, str
 
 def revoke_links(session: Session, device_id: str, now: datetime) -> None:
     """Ends every link of the device, in the caller's transaction."""
+    for ending in _endings:
+        ending(session, device_id)
     live = update(Link).where(Link.device_id == device_id, Link.revoked_at.is_(None))
     session.execute(live.values(revoked_at=now))
+
+
+def before_unpair(ending: Ending) -> Ending:
+    """Registers what a higher feature does, in the same transaction, before a device's link ends. A decorator."""
+    if ending not in _endings:
+        _endings.append(ending)
+    return ending
+
+
+def _derive(link_id: uuid.UUID, salt: bytes) -> str:
+    return derive_secret(current_config().hub_key, "pull-secret", link_id.bytes, salt)
 
 
 def _hash(token: str) -> bytes:

@@ -127,5 +127,6 @@ def _pair(session: Session, device: Device | None, claimant: Claimant, account_i
     device.is_identity_doubtful = False
     device.settings_epoch, device.applied_version, device.apply_state = new_settings_epoch(), 0, ""
     device.paired_at, device.unpaired_at = now, None
+    device.watched_at = now  # somebody waits for its first pull, which may have to come over its polls
     session.flush()
     return device

@@ -13,12 +13,34 @@ from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.features.devices.codes import CodeStatus, create_code, find_code
 from webapp.features.devices.discovery import list_sightings, record_sightings, request_discovery
-from webapp.features.devices.endpoints import forget_endpoint, list_candidates, mark_identity, record_endpoint
-from webapp.features.devices.links import find_active_link, find_active_links, find_link, pull_secret, revoke_links
+from webapp.features.devices.endpoints import (
+    describe_proof,
+    forget_endpoint,
+    list_candidates,
+    mark_identity,
+    record_endpoint,
+    write_endpoints,
+)
+from webapp.features.devices.links import (
+    before_unpair,
+    find_active_link,
+    find_link,
+    find_secrets,
+    pull_secret,
+    revoke_links,
+)
 from webapp.features.devices.models import Device
 from webapp.features.devices.names import check_name, printable
 from webapp.features.devices.pairing import claim_code
 from webapp.features.devices.polling import read_poll, record_heartbeat
+from webapp.features.devices.relay import (
+    add_calls,
+    drop_calls,
+    list_waiting,
+    prune_calls,
+    record_answer,
+    take_answers,
+)
 from webapp.features.devices.seen import flush_seen, note_seen, note_watched
 from webapp.features.jobs.models import Job
 from webapp.lib import clock
@@ -107,30 +129,39 @@ def _end_link(session: Session, device: Device, now: datetime) -> None:
 
 __all__ = [
     "CodeStatus",
+    "add_calls",
     "add_editor",
     "before_delete",
+    "before_unpair",
     "claim_code",
     "create_code",
     "delete_device",
+    "describe_proof",
+    "drop_calls",
     "find_active_link",
-    "find_active_links",
     "find_code",
     "find_link",
+    "find_secrets",
     "flush_seen",
     "forget_endpoint",
     "get_device",
     "list_candidates",
     "list_devices",
     "list_sightings",
+    "list_waiting",
     "mark_identity",
     "note_seen",
     "note_watched",
+    "prune_calls",
     "pull_secret",
     "read_poll",
+    "record_answer",
     "record_endpoint",
     "record_heartbeat",
     "record_sightings",
     "rename_device",
     "request_discovery",
+    "take_answers",
     "unpair_device",
+    "write_endpoints",
 ]

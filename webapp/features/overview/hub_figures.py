@@ -10,6 +10,7 @@ from webapp.features.devices.models import Device
 from webapp.features.jobs import service as jobs
 from webapp.features.jobs.models import STATUSES, Job
 from webapp.features.sessions.models import Pull, PullState, QuarantinedSession
+from webapp.features.sessions.quarantine import WAITING
 from webapp.lib import clock
 
 LATELY = timedelta(hours=1)
@@ -44,7 +45,7 @@ def count_hub() -> HubCounts:
         pulls=_group(select(Pull.status, func.count()).where(lately).group_by(Pull.status)),
         processes={role: roles.count(role) for role in ("worker", "scheduler")},
         changed_rows=_count(select(func.sum(Pull.changed_rows)).where(lately)),
-        quarantined=_count(select(func.count(QuarantinedSession.id))),
+        quarantined=_count(select(func.count(QuarantinedSession.id)).where(WAITING)),
         failing=_count(select(func.count(PullState.device_id)).where(PullState.problem.is_not(None))),
         oldest_pull_seconds=_age(db.session.scalar(oldest), now),
         mean_pull_seconds=float(db.session.scalar(select(func.avg(Pull.milliseconds)).where(lately)) or 0) / 1000,

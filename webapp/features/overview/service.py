@@ -15,7 +15,7 @@ from webapp.features.jobs.models import Job
 from webapp.features.overview.notices import Notice, list_notices
 from webapp.features.overview.steps import FirstSteps, find_steps
 from webapp.features.sessions import service as sessions
-from webapp.features.sessions.freshness import DeviceState
+from webapp.features.sessions.freshness import DeviceState, Standing
 from webapp.features.sessions.totals import StoredDay, Totals, add_up, read_days
 from webapp.lib import clock
 from webapp.lib.local_days import list_days, read_zone
@@ -23,12 +23,14 @@ from webapp.lib.local_days import list_days, read_zone
 
 @dataclass(frozen=True)
 class Machine:
-    """A device with how it is, and its own time today."""
+    """A device with how it is, and its own time today. `standing` is None before its first pull."""
 
     device: Device
     state: DeviceState
+    standing: Standing | None
     last_pulled_at: datetime | None
     road: str | None
+    quarantined: int
     today_ms: int
 
 
@@ -64,7 +66,7 @@ def read_overview(
         totals=add_up(stored, list_days(first, today), device_id),
         machines=machines,
         jobs=jobs.list_unfinished(account_id),
-        needs_you=list_notices(machines),
+        needs_you=list_notices(account_id, machines),
         steps=find_steps(account_id, [machine.device for machine in machines]),
     )
 
@@ -78,7 +80,15 @@ def list_machines(account_id: int, *, now: datetime | None = None) -> list[Machi
 def _list_machines(account_id: int, today: StoredDay | None) -> list[Machine]:
     own_ms = {device_id: ms for device_id, ms, _ in today[2].devices} if today is not None else {}
     return [
-        Machine(fresh.device, fresh.state, fresh.last_pulled_at, fresh.road, own_ms.get(fresh.device.id, 0))
+        Machine(
+            device=fresh.device,
+            state=fresh.state,
+            standing=fresh.standing,
+            last_pulled_at=fresh.last_pulled_at,
+            road=fresh.road,
+            quarantined=fresh.quarantined,
+            today_ms=own_ms.get(fresh.device.id, 0),
+        )
         for fresh in sessions.freshness(account_id)
     ]
 

@@ -4,15 +4,15 @@ A plain collector knows only `since`, `hasMore` and `lastSyncTime`. Times tie, a
 change of a session by them. So each question overlaps the answer before it, and what repeats itself is left out.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Protocol
 
 from collector import wire
-from webapp.adapters.collector_client import CollectorError, read_skew_ms
+from webapp.adapters.collector_client import CollectorError
 from webapp.features.sessions.parsing import Parsed, parse_page
+from webapp.features.sessions.roads import Road
 from webapp.features.sessions.targets import Position, Target
 from webapp.lib import clock
 
@@ -21,36 +21,31 @@ log = logging.getLogger(__name__)
 PAGE_ROWS = 500
 SMALL_PAGE_ROWS = 100
 MAX_PAGES = 200
+MOST_PAGES = 20_000
+"""What bounds a pull that cannot go on where it stopped."""
 TIE_MS = 1000
 MAX_CURSOR, MAX_EPOCH = 512, 128
 OVERLAP_MS = 86_400_000
 """A plain collector is asked again for the last day: it may learn late of what began early."""
 LONGEST_GROWING_MS = 7 * 86_400_000
-PROVEN_FRESH = timedelta(minutes=10)
-ELSEWHERE = {"unreachable", "timeout", "identity", "bad_answer", "redirected"}
-"""Problems after which the collector is looked for at its other addresses."""
-
-
-class Collectors(Protocol):
-    """What is needed of `webapp.adapters.collector_client.CollectorClient`."""
-
-    def find_endpoint(self, device_id: str, pull_secret: str, candidates: Sequence[str]) -> str: ...
-
-    def check_health(self, url: str, device_id: str, pull_secret: str) -> wire.Health: ...
-
-    def export_page(
-        self, url: str, device_id: str, pull_secret: str, request: wire.ExportRequest
-    ) -> wire.ExportPage: ...
 
 
 @dataclass(frozen=True)
 class FetchedPage:
-    """One page, parsed, and where the device stands once it is stored. `is_reset`: its rows replace ours."""
+    """One page, parsed, and where the device stands once it is stored.
+
+    `is_reset`: its rows replace ours. `restart` is set on the page with which the collector began again: `reinstalled`
+    (another database) or `restored` (an old copy). `reached_ms` is the change time of the last row, None without rows.
+    `is_part`: more of the same page follows, and only the last part moves the position.
+    """
 
     parsed: Parsed
     position: Position
     is_reset: bool
     has_more: bool
+    restart: str | None = None
+    reached_ms: int | None = None
+    is_part: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,56 +56,97 @@ class Answer:
     page: wire.ExportPage
 
 
-def fetch_pages(client: Collectors, target: Target) -> Iterator[FetchedPage]:
+def fetch_pages(road: Road, target: Target) -> Iterator[FetchedPage]:
     """Every page from the target's position on, at most MAX_PAGES (`progress.is_more` then). CollectorError."""
-    answer = open_export(client, target)
-    pages = follow_cursor(client, target, answer) if answer.page.next_cursor else follow_time(client, target, answer)
+    answer = open_export(road, target)
+    most = MOST_PAGES if target.keeps_position or target.road is not None else MAX_PAGES
+    pages = follow_cursor(road, target, answer) if answer.page.next_cursor else follow_time(road, answer)
     for number, page in enumerate(pages, start=1):
-        target.progress.is_more = page.has_more
+        note_page(target, page)
         yield page
-        if number == MAX_PAGES or target.is_lost:
+        if number == most or target.must_stop:
             return
 
 
-def open_export(client: Collectors, target: Target) -> Answer:
-    """The first page, from wherever the collector listens now."""
-    position = target.position
-    if target.since is not None:
-        request = wire.ExportRequest(since=target.since, limit=PAGE_ROWS)
-    elif position.cursor is not None:
-        request = wire.ExportRequest(cursor=position.cursor, limit=PAGE_ROWS)
-    elif position.since is not None:
-        since = wire.format_ms(max(0, wire.parse_ms(position.since) - OVERLAP_MS))
-        request = wire.ExportRequest(since=since, limit=PAGE_ROWS)
-    else:
-        request = wire.ExportRequest(limit=PAGE_ROWS)
-    answer = _ask_first(client, target, request)
+def note_page(target: Target, page: FetchedPage) -> None:
+    """What a check of its days has to know of a pull."""
+    progress, parsed = target.progress, page.parsed
+    progress.is_more = page.has_more
+    progress.restart = page.restart or progress.restart
+    target.plan.note_page((row["started_ms"] for row in parsed.rows), is_reset=page.restart is not None)
+    if target.window is not None:
+        progress.seen_ids.update(row["id"] for row in parsed.rows)
+        progress.seen_ids.update(one.session_id for one in parsed.rejected if one.session_id is not None)
+
+
+def open_export(road: Road, target: Target) -> Answer:
+    """The first page, from wherever the pull begins."""
+    request = ask_from(target)
+    if target.window is not None:
+        answer = Answer(request, road.export(request))
+        if answer.page.next_cursor is None:
+            raise CollectorError("unsupported", "Its collector cannot be asked for single days.")
+        return answer
+    answer = _ask_first(road, target, request)
     if answer.page.next_cursor and request.since is not None and target.since is None:
         # It was plain and is exact now: what it meant by its times is unknown, so it starts over.
-        return _ask_first(client, target, wire.ExportRequest(limit=PAGE_ROWS))
+        return _ask_first(road, target, wire.ExportRequest(limit=PAGE_ROWS))
     return answer
 
 
-def follow_cursor(client: Collectors, target: Target, answer: Answer) -> Iterator[FetchedPage]:
+def ask_from(target: Target) -> wire.ExportRequest:
+    """The first question of a pull."""
+    position = target.position
+    if target.window is not None:
+        first, end = map(wire.format_ms, target.window)
+        return wire.ExportRequest(started_from=first, started_before=end, limit=PAGE_ROWS)
+    if target.since is not None:
+        return wire.ExportRequest(since=target.since, limit=PAGE_ROWS)
+    if position.cursor is not None:
+        return wire.ExportRequest(cursor=position.cursor, limit=PAGE_ROWS)
+    if position.since is not None:
+        since = wire.format_ms(max(0, wire.parse_ms(position.since) - OVERLAP_MS))
+        return wire.ExportRequest(since=since, limit=PAGE_ROWS)
+    return wire.ExportRequest(limit=PAGE_ROWS)
+
+
+def follow_cursor(road: Road, target: Target, answer: Answer) -> Iterator[FetchedPage]:
     """The pages of an exact collector. CollectorError if it says that there is more and does not move."""
-    is_reset = target.is_resetting
+    is_reset = target.is_resetting or target.window is not None
+    epoch = target.position.epoch
     while True:
-        page, asked = answer.page, answer.request.cursor
-        is_foreign = target.position.epoch is not None and page.epoch != target.position.epoch
-        is_reset = is_reset or page.reset or is_foreign
-        if page.has_more and (page.next_cursor is None or page.next_cursor == asked):
+        page, request = answer.page, answer.request
+        if page.has_more and (page.next_cursor is None or page.next_cursor == request.cursor):
             raise CollectorError("bad_answer", "It says that there is more, but it does not go on from where it was.")
-        if len(page.next_cursor or "") > MAX_CURSOR or len(page.epoch or "") > MAX_EPOCH:
-            raise CollectorError("bad_answer", "Its cursor or epoch is too long to be kept.")
-        position = Position(page.next_cursor, page.epoch)
+        cursor, told_epoch = page.next_cursor or "", page.epoch or ""
+        if len(cursor) > MAX_CURSOR or len(told_epoch) > MAX_EPOCH or "\0" in cursor + told_epoch:
+            raise CollectorError("bad_answer", "Its cursor or epoch cannot be kept.")
+        restart = find_restart(target, page, epoch)
+        is_reset, epoch = is_reset or restart is not None, page.epoch or epoch
         parsed = parse_page(page.sessions, clock.now_ms())
-        yield FetchedPage(parsed, position, is_reset, page.has_more)
+        reached = _read_time(page.last_sync_time) if page.sessions else None
+        yield FetchedPage(parsed, Position(page.next_cursor, epoch), is_reset, page.has_more, restart, reached)
         if not page.has_more:
             return
-        answer = _ask(client, target, wire.ExportRequest(cursor=page.next_cursor, limit=answer.request.limit))
+        again = wire.ExportRequest(
+            cursor=page.next_cursor,
+            limit=request.limit,
+            started_from=request.started_from,
+            started_before=request.started_before,
+        )
+        answer = Answer(again, road.export(again))
 
 
-def follow_time(client: Collectors, target: Target, answer: Answer) -> Iterator[FetchedPage]:
+def find_restart(target: Target, page: wire.ExportPage, epoch: str | None) -> str | None:
+    """Whether the collector began again with this page, after pages of `epoch`. A file tells of another time."""
+    if target.keeps_position or target.road is not None:
+        return None
+    if epoch is not None and page.epoch is not None and page.epoch != epoch:
+        return "reinstalled"
+    return "restored" if page.reset else None
+
+
+def follow_time(road: Road, answer: Answer) -> Iterator[FetchedPage]:
     """The pages of a plain collector, without what an earlier page of this pull already held."""
     seen: set[bytes] = set()
     growing: list[int] = []
@@ -121,20 +157,23 @@ def follow_time(client: Collectors, target: Target, answer: Answer) -> Iterator[
         reached = _reached_ms(page, parsed, request)
         growing += [row["started_ms"] for row in parsed.rows if row["is_active"]]
         fresh = leave_out(parsed, seen)
-        yield FetchedPage(fresh, _plain_position(reached, growing, request), False, page.has_more)
+        position = _plain_position(reached, growing, request)
+        yield FetchedPage(fresh, position, False, page.has_more, reached_ms=reached if page.sessions else None)
         if not page.has_more:
             return
         is_new = bool(fresh.rows or fresh.rejected)
-        answer = _ask(client, target, _next_question(request, first_limit, len(page.sessions), is_new, reached))
+        again = _next_question(request, first_limit, len(page.sessions), is_new, reached)
+        answer = Answer(again, road.export(again))
 
 
 def leave_out(parsed: Parsed, seen: set[bytes]) -> Parsed:
-    """`parsed` without the records in `seen`, to which its own are added."""
+    """`parsed` without the records whose digest is in `seen`, to which those of its own are added."""
+    digests = [hashlib.sha256(row["record"]).digest() for row in parsed.rows]
     fresh = Parsed(
-        [row for row in parsed.rows if row["record"] not in seen],
+        [row for row, digest in zip(parsed.rows, digests, strict=True) if digest not in seen],
         [rejected for rejected in parsed.rejected if rejected.digest not in seen],
     )
-    seen.update(row["record"] for row in fresh.rows)
+    seen.update(digests)
     seen.update(rejected.digest for rejected in fresh.rejected)
     return fresh
 
@@ -159,10 +198,7 @@ def _next_question(
 
 def _reached_ms(page: wire.ExportPage, parsed: Parsed, request: wire.ExportRequest) -> int | None:
     """How far a plain page goes. A `lastSyncTime` of about now says nothing of its rows, so their starts do."""
-    try:
-        told = max(0, wire.parse_ms(page.last_sync_time))
-    except ValueError:
-        told = None
+    told = _read_time(page.last_sync_time)
     if told is not None and (not page.has_more or told < clock.now_ms() - TIE_MS):
         return told
     starts = [row["started_ms"] for row in parsed.rows]
@@ -178,30 +214,18 @@ def _plain_position(reached: int | None, growing: Sequence[int], request: wire.E
     return Position(since=wire.format_ms(max(0, reached - LONGEST_GROWING_MS, min([reached, *growing]))))
 
 
-def _ask_first(client: Collectors, target: Target, request: wire.ExportRequest) -> Answer:
-    """Asks at the known endpoint, else wherever the device proves its key. An unacceptable question is put plainer."""
-    if target.endpoint_url is not None:
-        try:
-            return _ask_plainer(client, target, request, target.endpoint_url)
-        except CollectorError as error:
-            others = [url for url in target.candidates if url != target.endpoint_url]
-            if error.problem not in ELSEWHERE or not others:
-                raise
-            try:
-                url = client.find_endpoint(target.device_id, target.secret, others)
-            except CollectorError as elsewhere:
-                raise (elsewhere if elsewhere.problem == "identity" else error) from elsewhere
-    else:
-        url = client.find_endpoint(target.device_id, target.secret, target.candidates)
-    return _ask_plainer(client, target, request, url)
-
-
-def _ask_plainer(client: Collectors, target: Target, request: wire.ExportRequest, url: str) -> Answer:
-    """A refused cursor is given up for the beginning, a refused page size for seed 001's."""
-    target.progress.url = url
-    _note_clock(client, target, url)
+def _read_time(text: str) -> int | None:
+    """A time that a collector told, in ms since 1970; None if it is none."""
     try:
-        return _ask(client, target, request)
+        return max(0, wire.parse_ms(text))
+    except ValueError:
+        return None
+
+
+def _ask_first(road: Road, target: Target, request: wire.ExportRequest) -> Answer:
+    """A refused cursor is given up for the beginning, a refused page size for seed 001's."""
+    try:
+        return Answer(request, road.export(request))
     except CollectorError as error:
         if error.problem != "bad_answer":
             raise
@@ -209,19 +233,6 @@ def _ask_plainer(client: Collectors, target: Target, request: wire.ExportRequest
         simpler = wire.ExportRequest(since=None if request.cursor else request.since, limit=SMALL_PAGE_ROWS)
         target.is_resetting = target.is_resetting or request.cursor is not None
         try:
-            return _ask(client, target, simpler)
+            return Answer(simpler, road.export(simpler))
         except CollectorError:
             raise error from None
-
-
-def _note_clock(client: Collectors, target: Target, url: str) -> None:
-    """Now and then, how far the two clocks are apart."""
-    proven_at = target.endpoint_proven_at
-    if url != target.endpoint_url or proven_at is None or clock.utc_now() - proven_at >= PROVEN_FRESH:
-        health = client.check_health(url, target.device_id, target.secret)
-        target.progress.clock_skew_ms = read_skew_ms(health, clock.now_ms())
-
-
-def _ask(client: Collectors, target: Target, request: wire.ExportRequest) -> Answer:
-    assert target.progress.url is not None
-    return Answer(request, client.export_page(target.progress.url, target.device_id, target.secret, request))

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from webapp.extensions import db
 from webapp.features.sessions.day_details import DayDetail
 from webapp.features.sessions.models import KnownName
 from webapp.features.sessions.upserting import insert_into
+
+KNOWN = select(KnownName.kind, KnownName.name).where(KnownName.account_id == bindparam("of_account"))
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ def remember(session: Session, account_id: int, details: Iterable[DayDetail]) ->
     shares = [share for detail in details for share in (*detail.shares, *detail.agent_shares)]
     named = dict.fromkeys([("project", project) for project, _, _ in shares])
     named |= dict.fromkeys([("language", language) for _, language, _ in shares])
-    known = select(KnownName.kind, KnownName.name).where(KnownName.account_id == account_id)
-    old = {(kind, name) for kind, name in session.execute(known)}
+    found = session.connection().execute(KNOWN, {"of_account": account_id})
+    old = {(kind, name) for kind, name in found}
     new = [key for key in named if key not in old]
     if new:
         rows = [

@@ -7,20 +7,24 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, and_, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from webapp.config import current_config
 from webapp.database import change, transaction
 from webapp.extensions import db
+from webapp.features.devices import service as devices
 from webapp.features.devices.models import Device
+from webapp.features.jobs import service as jobs
 from webapp.features.sessions.models import Pull, PullState
 from webapp.features.sessions.upserting import insert_into
 from webapp.lib import clock
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=12)
 FIRST_BACKOFF_SECONDS = 15.0
 LONGEST_BACKOFF_SECONDS = 900.0
+FIRST_DIRECT_RETRY, LONGEST_DIRECT_RETRY = timedelta(seconds=60), timedelta(minutes=15)
+"""When a device on the relay is tried directly again."""
 
 PAIRED = and_(Device.kind == "collector", Device.paired_at.is_not(None), Device.unpaired_at.is_(None))
 
@@ -35,19 +39,38 @@ class Claim:
     epoch: str | None
     last_sync_time: str | None
     is_resetting: bool
+    is_behind: bool
+    generation: int
+    reached_ms: int | None
     failures: int
     last_pulled_at: datetime | None
     problem_since_at: datetime | None
+    road: str
+    direct_failures: int
+    direct_due_at: datetime | None
+    direct_since_at: datetime | None
+    direct_detail: str | None
 
 
 POSITION = [getattr(PullState, field.name) for field in fields(Claim)]
+RENEW = update(PullState.__table__).where(  # type: ignore[arg-type]
+    PullState.device_id == bindparam("of_device"), PullState.attempt == bindparam("of_attempt")
+)
 LOST = "The worker that ran it was lost; the next one went on from there."
 
 
-def find_due(limit: int) -> Sequence[str]:
-    """The devices to pull now, the longest waiting first. One that was never pulled is due."""
+def find_due(limit: int, *, is_reliable: bool = False, is_direct: bool = False) -> Sequence[str]:
+    """The devices to pull now, the longest waiting first. One that was never pulled is due.
+
+    Reliable ones are those whose last pull went well, direct ones those that the hub reaches by itself.
+    """
     waits = select(Device.id).outerjoin(PullState, PullState.device_id == Device.id)
     due = waits.where(PAIRED, _is_free(clock.utc_now()), _is_due(clock.utc_now()))
+    is_new = PullState.device_id.is_(None)
+    if is_reliable:
+        due = due.where(or_(is_new, PullState.failures == 0))
+    if is_direct:
+        due = due.where(or_(is_new, PullState.road == "direct"))
     return db.session.scalars(due.order_by(PullState.due_at.is_not(None), PullState.due_at).limit(limit)).all()
 
 
@@ -62,22 +85,24 @@ def claim(device_ids: Collection[str]) -> list[Claim]:
         free = session.execute(wanted.with_for_update(skip_locked=True)).all()
         _close_pulls(session, [row.device_id for row in free if row.lease_expires_at is not None], "lost", LOST)
         taken = update(PullState).where(PullState.device_id.in_([row.device_id for row in free]))
-        begun = {"attempt": PullState.attempt + 1, "lease_expires_at": now + LEASE, "last_tried_at": now}
+        begun = {"lease_expires_at": now + LEASE, "leased_by": jobs.current_worker(), "last_tried_at": now}
+        begun |= {"attempt": PullState.attempt + 1}
         session.execute(taken.values(begun), execution_options={"synchronize_session": False})
     return [replace(Claim(*row[1:]), attempt=row.attempt + 1) for row in free]
 
 
 def advance(session: Session, held: Claim, values: dict[str, Any]) -> bool:
     """Writes `values` and a longer lease into the state, in the caller's transaction; False if the lease is lost."""
-    return bool(change(session, _held(held).values(lease_expires_at=clock.utc_now() + LEASE, **values)))
+    kept = {"of_device": held.device_id, "of_attempt": held.attempt, "lease_expires_at": clock.utc_now() + LEASE}
+    return bool(session.connection().execute(RENEW, kept | values).rowcount)
 
 
 def renew(claims: Sequence[Claim]) -> None:
     """Moves the end of every lease that is still held."""
     later = clock.utc_now() + LEASE
+    held = [{"of_device": one.device_id, "of_attempt": one.attempt, "lease_expires_at": later} for one in claims]
     with transaction() as session:
-        for held in claims:
-            session.execute(_held(held).values(lease_expires_at=later))
+        session.connection().execute(RENEW, held)
 
 
 def release(claims: Sequence[Claim], reason: str) -> None:
@@ -85,6 +110,25 @@ def release(claims: Sequence[Claim], reason: str) -> None:
     with transaction() as session:
         held = [one for one in claims if change(session, _held(one).values(lease_expires_at=None))]
         _close_pulls(session, [one.device_id for one in held], "cancelled", reason)
+
+
+@jobs.on_worker_death
+def release_of(worker: str) -> int:
+    """Takes every lease from a worker that is known to be dead; how many. Should it still live, it writes nothing."""
+    held = (PullState.leased_by == worker, PullState.lease_expires_at.is_not(None))
+    found = db.session.scalars(select(PullState.device_id).where(*held)).all()
+    if not found:
+        return 0
+    with transaction() as session:
+        ids = session.scalars(select(PullState.device_id).where(*held).with_for_update()).all()
+        _take_away(session, ids, "lost", LOST)
+    return len(ids)
+
+
+@devices.before_unpair
+def end_pull(session: Session, device_id: str) -> None:
+    """Ends the running pull of a device whose link ends, in the caller's transaction: its next page is not stored."""
+    _take_away(session, [device_id], "cancelled", "The machine was unpaired.")
 
 
 def next_due(failures: int, *, is_more: bool, now: datetime) -> datetime:
@@ -102,12 +146,20 @@ def spread(least: float) -> float:
     return random.uniform(least, 1.0)  # noqa: S311  (guards nothing)
 
 
+def _take_away(session: Session, device_ids: Collection[str], problem: str, reason: str) -> None:
+    """Ends what runs for these devices: the attempt that it belongs to is over."""
+    leased = update(PullState).where(PullState.device_id.in_(device_ids), PullState.lease_expires_at.is_not(None))
+    session.execute(leased.values(lease_expires_at=None, attempt=PullState.attempt + 1))
+    _close_pulls(session, device_ids, problem, reason)
+
+
 def _held(held: Claim) -> Update:
     return update(PullState).where(PullState.device_id == held.device_id, PullState.attempt == held.attempt)
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:
-    return or_(PullState.lease_expires_at.is_(None), PullState.lease_expires_at < now)
+    end = PullState.lease_expires_at
+    return or_(end.is_(None), end < now, end > now + LEASE + clock.SKEW)
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
@@ -116,7 +168,8 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     is_back = and_(Device.last_seen_at > PullState.last_tried_at, PullState.last_tried_at < now - interval)
     is_found = Device.endpoint_proven_at > PullState.last_tried_at
     is_early = and_(PullState.failures > 0, or_(is_back, is_found))
-    return or_(PullState.device_id.is_(None), PullState.due_at <= now, is_early)
+    latest = now + max(interval, timedelta(seconds=LONGEST_BACKOFF_SECONDS)) + clock.SKEW
+    return or_(PullState.device_id.is_(None), PullState.due_at <= now, PullState.due_at > latest, is_early)
 
 
 def _add_states(session: Session, device_ids: Collection[str], now: datetime) -> None:

@@ -152,7 +152,7 @@ class QuarantinedSession(Model):
 
     It leaves when an acceptable version of the same session arrives, or when somebody dismisses it: then it stays as a
     row without its text, so that the same bytes do not come back. `changed_ms` and `started_ms` are there if they
-    could be read: coverage counts it on that day.
+    could be read: coverage counts it on that day. `judged_by` is the version of the hub whose rules refused it last.
     """
 
     __tablename__ = "quarantined_sessions"
@@ -170,13 +170,17 @@ class QuarantinedSession(Model):
     started_ms: Mapped[int | None] = mapped_column(BigInteger)
     is_whole: Mapped[bool] = mapped_column(default=True, server_default=true())
     dismissed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    judged_by: Mapped[str] = mapped_column(String(32), default="", server_default="")
 
 
 class CoverageState(Model):
     """Where the proof of a device stands: in which zone its days were compared, when, and when next.
 
     `since_at` is when the collector's present database was made: before that it cannot say whether it ran.
-    `problem` is `unsupported` for a collector that cannot be asked, else a word of the failed call.
+    `reached_ms` is `PullState.reached_ms` at that check: if it has moved, there is something that nobody compared.
+    `problem` is `unsupported` for a collector that cannot be asked, else a word of the failed call; `failures` of them
+    in a row make the pause until the next try longer. A check at `due_at` begins at the day `due_from`, without one at
+    the beginning. `hole_from` is the earliest open hole, `refill_due_at` the earliest next try of any.
     """
 
     __tablename__ = "coverage_states"
@@ -186,9 +190,14 @@ class CoverageState(Model):
     since_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     checked_all_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reached_ms: Mapped[int | None] = mapped_column(BigInteger)
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    due_from: Mapped[date | None] = mapped_column(Date)
+    hole_from: Mapped[date | None] = mapped_column(Date)
+    refill_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     problem: Mapped[str | None] = mapped_column(String(32))
     detail: Mapped[str | None] = mapped_column(String(500))
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class CoveredDay(Model):
@@ -199,7 +208,16 @@ class CoveredDay(Model):
     """
 
     __tablename__ = "covered_days"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (
+        Index(
+            "ix_covered_days_holes",
+            "device_id",
+            "hole_since_at",
+            sqlite_where=text("status = 'hole'"),
+            postgresql_where=text("status = 'hole'"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
 
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)

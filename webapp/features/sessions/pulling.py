@@ -4,125 +4,207 @@ Small answers of many devices share a transaction. When the writer falls behind,
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from queue import Empty, Queue
+from queue import Empty, Full, Queue
 from time import monotonic
+from typing import Any
 
+from collector import wire
 from webapp.adapters.collector_client import CollectorError
-from webapp.extensions import db
 from webapp.features.devices import service as devices
 from webapp.features.sessions import leases
-from webapp.features.sessions.fetching import Collectors, fetch_pages
+from webapp.features.sessions.crew import AT_THE_WRITER, MOVING, Crew
+from webapp.features.sessions.fetching import fetch_pages
+from webapp.features.sessions.page_parts import split
 from webapp.features.sessions.recounting import refresh_account
-from webapp.features.sessions.storing import Arrived, store
+from webapp.features.sessions.relaying import RelayDesk
+from webapp.features.sessions.roads import RELAYED, Collectors, Road, Route
+from webapp.features.sessions.storing import Arrived, Check, store
 from webapp.features.sessions.targets import Progress, Target
 from webapp.lib import clock
 
 log = logging.getLogger(__name__)
 
-THREADS = 32
 ROWS_PER_COMMIT = 1000
 COMMIT_SECONDS = 0.2
 PAGES_AHEAD = 64
 RENEW_SECONDS = leases.LEASE.total_seconds() / 3
 COUNT_SECONDS = 2.0
+COUNT_PAUSE = 8.0
+"""Counting that takes long is done less often: pauses are this many times as long: nothing is stored then."""
 MORE_SECONDS = 1.0
-LOW_WATER = 4 * THREADS
-FAR_FROM_ENDPOINT = {"unreachable", "timeout", "identity"}
+LOW_WATER = 4 * MOVING
+ABANDON_SECONDS = 2.0
 
-Refill = Callable[[int], Sequence[Target]]
-"""More targets, told how many are running; asked about once a second, and whenever few are left."""
+Refill = Callable[[int, bool], Sequence[Target]]
+"""More targets, told how many wait or move, and whether others that are silent keep the round from its end.
+
+Asked about once a second, and whenever few are left."""
+
+
+class Round:
+    """The pulls of one call of `pull_targets`: its threads, and what they have brought."""
+
+    def __init__(self, client: Collectors, desk: RelayDesk) -> None:
+        self.client = client
+        self.desk = desk
+        self.arrived: Queue[Arrived] = Queue(PAGES_AHEAD)
+        self.running: dict[tuple[str, int], Target] = {}
+        self.begun: list[Target] = []
+        self.crew = Crew(self.fetch)
+        self.is_over = False
+
+    def begin(self, targets: Sequence[Target]) -> None:
+        """Takes in more targets."""
+        self.running.update((target.key, target) for target in targets)
+        self.begun += targets
+        self.crew.add(order(targets))
+
+    def fetch(self, target: Target) -> None:
+        """One device in one thread: every page, then the end. It never touches the database."""
+        progress = target.progress
+        try:
+            for one in read(self._choose_road(target), target):
+                self._deliver(one)
+        except CollectorError as error:
+            progress.problem, progress.detail = error.problem, error.detail[:500]
+        except Exception:
+            log.exception("device %s: its pull ended unexpectedly", target.device_id)
+            progress.problem = "error"
+            progress.detail = "The hub could not work on what this machine sent. The worker's log has the details."
+        finally:
+            self._deliver(Arrived(target))
+
+    def abandon(self) -> None:
+        """Nobody stores any more: every thread is told to end, and those that wait for a machine are left behind."""
+        self.is_over = True
+        self.crew.stop()
+        self.desk.close()
+        until = monotonic() + ABANDON_SECONDS
+        while not self.crew.is_idle and monotonic() < until:
+            with suppress(Empty):
+                self.arrived.get(timeout=0.05)
+
+    def _choose_road(self, target: Target) -> Road:
+        if target.road is None:
+            return Route(self.client, self.desk, target)
+        target.progress.road = target.road.name
+        return target.road
+
+    def _deliver(self, one: Arrived) -> None:
+        one.target.moved_at = AT_THE_WRITER
+        while not self.is_over:
+            with suppress(Full):
+                self.arrived.put(one, timeout=1.0)
+                break
+        one.target.moved_at = monotonic()
 
 
 def pull_targets(
     targets: Sequence[Target],
     client: Collectors,
     *,
-    refill: Refill = lambda _: (),
+    desk: RelayDesk | None = None,
+    refill: Refill = lambda _load, _is_held_up: (),
     watch: Callable[[Target], None] = lambda _: None,
 ) -> list[Progress]:
     """Pulls every target to its end, and those that `refill` adds; how each went. `watch` is told of every page.
 
     An error of the writer goes up; the leases that it held end by themselves.
     """
-    arrived: Queue[Arrived] = Queue(PAGES_AHEAD)
-    running: dict[tuple[str, int], Target] = {}
-    begun: list[Target] = []
-    futures: list[Future[None]] = []
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="pull") as pool:
-
-        def begin(more: Sequence[Target]) -> None:
-            for target in more:
-                running[target.key] = target
-                begun.append(target)
-                futures.append(pool.submit(fetch, client, target, arrived))
-
-        begin(targets)
-        try:
-            _write(arrived, running, begin, refill, watch)
-        except BaseException:
-            _abandon(arrived, begun, futures)
-            raise
-    return [target.progress for target in begun]
-
-
-def fetch(client: Collectors, target: Target, arrived: "Queue[Arrived]") -> None:
-    """One device in one thread: every page, then the end. It never touches the database."""
-    progress = target.progress
+    pulls = Round(client, desk or RelayDesk())
+    pulls.begin(targets)
     try:
-        for page in fetch_pages(client, target):
-            arrived.put(Arrived(target, page))
-            if target.is_lost:
-                break
+        _write(pulls, refill, watch)
+    except BaseException:
+        pulls.abandon()
+        raise
+    return [target.progress for target in pulls.begun]
+
+
+def order(targets: Sequence[Target]) -> list[Target]:
+    """Those that failed last time stand behind: they are likely to keep a thread waiting."""
+    return sorted(targets, key=lambda target: target.claim.failures > 0)
+
+
+def read(road: Road, target: Target) -> Iterator[Arrived]:
+    """Everything of one device up to the end of its pages, and what it says of its days. CollectorError."""
+    position, is_first = target.position, True
+    for page in fetch_pages(road, target):
+        for part, weight in split(page):
+            yield Arrived(target, part, weight=weight)
+        if target.must_stop:
+            return
+        position = position if target.keeps_position else page.position
+        if is_first:
+            yield from check(road, target, target.plan.ask_first(position, page.has_more), is_last=False)
+        is_first = False
+    if not target.progress.is_more:
+        yield from check(road, target, target.plan.ask_last(position, target.progress), is_last=True)
+
+
+def check(road: Road, target: Target, request: wire.CoverageRequest | None, *, is_last: bool) -> Iterator[Arrived]:
+    """What the device says of its days, if it is to be asked. Its failure is kept too, and fails nothing."""
+    if request is None:
+        return
+    try:
+        yield Arrived(target, check=Check(request, road.cover(request), None, is_last))
     except CollectorError as error:
-        progress.problem, progress.detail = error.problem, error.detail[:500]
-    except Exception:
-        log.exception("device %s: its pull ended unexpectedly", target.device_id)
-        progress.problem = "error"
-        progress.detail = "The hub could not work on what this machine sent. The worker's log has the details."
-    finally:
-        arrived.put(Arrived(target, None))
+        target.plan.is_unsupported = error.problem == "unsupported"
+        yield Arrived(target, check=Check(request, None, error, is_last))
 
 
-def _write(
-    arrived: "Queue[Arrived]",
-    running: dict[tuple[str, int], Target],
-    begin: Callable[[Sequence[Target]], None],
-    refill: Refill,
-    watch: Callable[[Target], None],
-) -> None:
+def _write(pulls: Round, refill: Refill, watch: Callable[[Target], None]) -> None:
     """Stores what arrives until nothing runs any more, and keeps leases and totals up while doing so."""
     stale_accounts: set[int] = set()
-    renewed_at = counted_at = filled_at = monotonic()
-    is_filling = True
+    filled_at = asked_at = monotonic()
+    count_at = filled_at + COUNT_SECONDS
+    keep_leases = Keeper(pulls)
+    is_filling, running = True, pulls.running
     while running:
-        batch = collect(arrived, len(running))
+        batch = collect(pulls.arrived, len(running))
         if batch:
-            store(batch)
+            store(batch, keep_leases)
+            devices.write_endpoints(list_endpoints([one.target for one in batch if one.is_end]))
         for one in batch:
             stale_accounts.add(one.target.account_id)
-            if one.page is None:
+            if one.is_end:
                 running.pop(one.target.key, None)
-                note_endpoint(one.target)
             watch(one.target)
         now = monotonic()
-        if now - renewed_at >= RENEW_SECONDS and running:
-            leases.renew([target.claim for target in running.values()])
-            renewed_at = now
-        if stale_accounts and (not running or now - counted_at >= COUNT_SECONDS):
+        if now - asked_at >= COMMIT_SECONDS and running:
+            pulls.desk.exchange()
+            pulls.crew.tend()
+            asked_at = now
+        keep_leases()
+        if stale_accounts and (not running or now >= count_at):
             for account_id in stale_accounts:
-                refresh_account(account_id)
+                refresh_account(account_id, keep_leases)
             stale_accounts.clear()
-            counted_at = now
-        if now - filled_at >= MORE_SECONDS or (is_filling and len(running) < LOW_WATER):
-            more = refill(len(running))
-            begin(more)
+            count_at = now + max(COUNT_SECONDS, (monotonic() - now) * COUNT_PAUSE)
+        load = pulls.crew.load
+        if now - filled_at >= MORE_SECONDS or (is_filling and load < LOW_WATER):
+            more = refill(load, pulls.crew.still > 0)
+            pulls.begin(more)
             filled_at, is_filling = now, bool(more)
 
 
-def collect(arrived: "Queue[Arrived]", running: int) -> list[Arrived]:
+class Keeper:
+    """Renews the leases of what runs, when called often enough. Called with anything."""
+
+    def __init__(self, pulls: Round) -> None:
+        self._pulls = pulls
+        self._renewed_at = monotonic()
+
+    def __call__(self, *_: object) -> None:
+        """Renews them if it is time."""
+        if monotonic() - self._renewed_at >= RENEW_SECONDS and self._pulls.running:
+            leases.renew([target.claim for target in self._pulls.running.values()])
+            self._renewed_at = monotonic()
+
+
+def collect(arrived: Queue[Arrived], running: int) -> list[Arrived]:
     """What one transaction stores: up to ROWS_PER_COMMIT rows, or what comes within COMMIT_SECONDS."""
     batch: list[Arrived] = []
     rows = ends = 0
@@ -133,33 +215,30 @@ def collect(arrived: "Queue[Arrived]", running: int) -> list[Arrived]:
         except Empty:
             break
         batch.append(one)
-        ends += one.page is None
-        rows += len(one.page.parsed.rows) if one.page is not None else 0
+        ends += one.is_end
+        rows += one.weight
     return batch
 
 
-def note_endpoint(target: Target) -> None:
-    """Remembers where the device proved itself, or that it is not where it was."""
+def list_endpoints(targets: Sequence[Target]) -> dict[str, dict[str, Any]]:
+    """By device id, the columns that say where it proved itself, or that it is not where it was; only what is news."""
+    return {target.device_id: found for target in targets if (found := describe_endpoint(target))}
+
+
+def describe_endpoint(target: Target) -> dict[str, Any]:
+    """The same for one device."""
     progress = target.progress
-    if target.is_lost:
-        return
-    if progress.problem == "identity" and not target.is_doubtful:
-        devices.mark_identity(target.device_id, True)
-    if progress.problem in FAR_FROM_ENDPOINT:
+    if target.is_lost or progress.road == "file":
+        return {}
+    problem = progress.direct_problem or (progress.problem if progress.road == "direct" else None)
+    found: dict[str, Any] = {}
+    if problem == "identity" and not target.is_doubtful:
+        found["is_identity_doubtful"] = True
+    if problem in RELAYED:
         if target.endpoint_url is not None:
-            devices.forget_endpoint(target.device_id)
+            found |= {"endpoint_url": None, "endpoint_proven_at": None}
     elif progress.url is not None and (
         progress.url != target.endpoint_url or target.is_doubtful or progress.clock_skew_ms is not None
     ):
-        devices.record_endpoint(target.device_id, progress.url, clock.utc_now(), clock_skew_ms=progress.clock_skew_ms)
-        db.session.rollback()
-
-
-def _abandon(arrived: "Queue[Arrived]", begun: Sequence[Target], futures: Sequence["Future[None]"]) -> None:
-    """Lets every thread come to its end when nobody stores any more."""
-    for target, future in zip(begun, futures, strict=True):
-        target.is_lost = True
-        future.cancel()
-    while not all(future.done() for future in futures):
-        with suppress(Empty):
-            arrived.get(timeout=0.05)
+        found |= devices.describe_proof(progress.url, clock.utc_now(), progress.clock_skew_ms)
+    return found

@@ -6,9 +6,23 @@ again meanwhile keeps its mark and is counted in the next round.
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
+from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, func, select, text, union_all
+from sqlalchemy import (
+    BigInteger,
+    CompoundSelect,
+    Integer,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from webapp.database import transaction
@@ -24,6 +38,14 @@ from webapp.lib.local_days import day_bounds, day_of, list_days, read_zone
 DAYS_PER_ROUND = 31
 SMALL_GAP = timedelta(days=2)
 IS_LONG = text(f"ended_ms - started_ms > {LONG_MS}")  # literally the condition of the index, or it is not used
+
+OWN_DEVICES = select(Device.id).where(Device.account_id == bindparam("of_account"))
+NEW_TOTALS = insert(DayTotal.__table__)  # type: ignore[arg-type]
+OLD_TOTALS = delete(DayTotal.__table__).where(  # type: ignore[arg-type]
+    DayTotal.account_id == bindparam("of_account"),
+    DayTotal.device_id.in_(bindparam("of_devices", expanding=True)),
+    DayTotal.day.in_(bindparam("of_days", expanding=True)),
+)
 
 Details = dict[tuple[date, str], DayDetail]
 
@@ -73,19 +95,29 @@ def find_runs(days: Sequence[date]) -> list[tuple[date, date]]:
 def read_sessions(account_id: int, first: date, last: date, zone: ZoneInfo) -> Iterable[CountedSession]:
     """The columns to count of every session that touches the days `first` to `last`."""
     start, end = day_bounds(first, zone)[0], day_bounds(last, zone)[1]
-    wanted = select(*(getattr(StoredSession, name) for name in CountedSession._fields)).where(
-        StoredSession.account_id == account_id, StoredSession.is_deleted.is_(False)
-    )
-    near = wanted.where(StoredSession.started_ms >= start - LONG_MS, StoredSession.started_ms < end)
-    long = wanted.where(IS_LONG, StoredSession.ended_ms > start, StoredSession.started_ms < start - LONG_MS)
-    return db.session.connection().execute(union_all(near, long)).all()  # type: ignore[return-value]  # tuples
+    given = {"of_account": account_id, "start": start, "end": end, "far_start": start - LONG_MS}
+    return db.session.connection().execute(make_read_sessions(), given).all()  # type: ignore[return-value]  # tuples
+
+
+@cache
+def make_read_sessions() -> CompoundSelect[Any]:
+    """The statement of `read_sessions`. On SQLite the flag stays the number that it is: that saves a call a row."""
+    columns = {name: getattr(StoredSession, name) for name in CountedSession._fields}
+    columns["is_agent"] = type_coerce(StoredSession.is_agent, Integer)
+    is_own = StoredSession.account_id == bindparam("of_account")
+    wanted = select(*columns.values()).where(is_own, StoredSession.is_deleted.is_(False))
+    started, far_start = StoredSession.started_ms, bindparam("far_start", type_=BigInteger)
+    near = wanted.where(started >= far_start, started < bindparam("end"))
+    long = wanted.where(IS_LONG, StoredSession.ended_ms > bindparam("start"), started < far_start)
+    return union_all(near, long)
 
 
 def replace_totals(session: Session, account_id: int, days: set[date], details: Details) -> None:
     """Writes the totals of `days` in place of what stood there."""
-    device_ids = [EVERY_DEVICE, *session.scalars(select(Device.id).where(Device.account_id == account_id))]
-    old = (DayTotal.account_id == account_id, DayTotal.device_id.in_(device_ids), DayTotal.day.in_(days))
-    session.execute(delete(DayTotal).where(*old))
+    connection = session.connection()
+    device_ids = connection.execute(OWN_DEVICES, {"of_account": account_id}).scalars()
+    old = {"of_account": account_id, "of_devices": [EVERY_DEVICE, *device_ids], "of_days": list(days)}
+    connection.execute(OLD_TOTALS, old)
     rows = [
         {
             "account_id": account_id,
@@ -99,7 +131,7 @@ def replace_totals(session: Session, account_id: int, days: set[date], details: 
         if day in days
     ]
     if rows:
-        session.connection().execute(DayTotal.__table__.insert(), rows)  # type: ignore[attr-defined]
+        connection.execute(NEW_TOTALS, rows)
     fresh = [details[day, EVERY_DEVICE] for day in sorted(days) if (day, EVERY_DEVICE) in details]
     known_names.remember(session, account_id, fresh)
 

@@ -17,6 +17,7 @@ from webapp.features.jobs.models import FINISHED, Job
 
 TASKS = "webapp.features.sessions.tasks"
 PULL_DEVICE, PULL_ALL, REBUILD = "sessions.pull_device", "sessions.pull_all", "sessions.rebuild_totals"
+REFILL = "sessions.refill"
 
 
 def request_pull(account_id: int, device_id: str) -> Job:
@@ -34,6 +35,11 @@ def request_pull_all(account_id: int, device_id: str | None = None, since: datet
     title = f"Pull {devices.get_device(account_id, device_id).name}" if device_id else "Pull all machines"
     args = {"since": wire.format_ms(wire.to_ms(since))} if since is not None else {}
     return _request(account_id, PULL_ALL, title, device_id=device_id, args=args)
+
+
+def request_refill(account_id: int, device_id: str, title: str) -> Job:
+    """The job that fills the holes of a device; `refilling` knows whether there are any."""
+    return _request(account_id, REFILL, title, device_id=device_id)
 
 
 def request_rebuild(account_id: int) -> Job:

@@ -10,14 +10,19 @@ from webapp.extensions import db
 from webapp.features.devices.models import Device
 from webapp.features.jobs.running import Run
 from webapp.features.sessions import leases
-from webapp.features.sessions.fetching import Collectors
 from webapp.features.sessions.models import PullState, StaleDay
 from webapp.features.sessions.pulling import pull_targets
+from webapp.features.sessions.roads import Collectors, Road
 from webapp.features.sessions.targets import Progress, Target, load_targets
 from webapp.lib import clock
 
 BATCH = 500
-TAKE_MORE_SECONDS = 50.0
+TAKE_MORE_SECONDS = 300.0
+TAKE_RELIABLE_SECONDS = 330.0
+LAST_MOMENT_SECONDS = 600.0
+"""A round ends soon after TAKE_MORE_SECONDS, or it stays until the last silent machine has had its time. Meanwhile it
+goes on with machines that do not keep it waiting, so that no other machine waits for its end. Long, because the others
+do wait for it: where thousands are pulled some pull is always on its way, and a round has no end by itself."""
 LEASE_WAIT_SECONDS = 45.0
 LEASE_LOOK_SECONDS = 0.1
 
@@ -36,33 +41,51 @@ def has_due() -> bool:
 def pull_due(client: Collectors) -> int:
     """Pulls what is due, and what comes due meanwhile, so that a slow machine delays no other; how many devices."""
     first = claim_due(BATCH)
-    until = time.monotonic() + TAKE_MORE_SECONDS
+    began = time.monotonic()
 
-    def take_more(running: int) -> Sequence[Target]:
-        return claim_due(BATCH - running) if time.monotonic() < until else ()
+    def take_more(load: int, is_held_up: bool) -> Sequence[Target]:
+        age = time.monotonic() - began
+        if age >= TAKE_MORE_SECONDS and (not is_held_up or age >= LAST_MOMENT_SECONDS):
+            return ()
+        is_reliable, is_direct = age >= TAKE_MORE_SECONDS, age >= TAKE_RELIABLE_SECONDS
+        return claim_due(BATCH - load, is_reliable=is_reliable, is_direct=is_direct)
 
     return len(pull_targets(first, client, refill=take_more)) if first else 0
 
 
-def claim_due(limit: int) -> list[Target]:
+def claim_due(limit: int, *, is_reliable: bool = False, is_direct: bool = False) -> list[Target]:
     """Up to `limit` due devices, claimed for this process."""
-    return ready(leases.claim(leases.find_due(limit))) if limit > 0 else []
+    if limit <= 0:
+        return []
+    return ready(leases.claim(leases.find_due(limit, is_reliable=is_reliable, is_direct=is_direct)))
 
 
-def ready(claims: Sequence[leases.Claim], *, since: str | None = None, job_id: str | None = None) -> list[Target]:
+def ready(
+    claims: Sequence[leases.Claim],
+    *,
+    since: str | None = None,
+    window: tuple[int, int] | None = None,
+    road: Road | None = None,
+    job_id: str | None = None,
+) -> list[Target]:
     """The targets of `claims`; a device that was unpaired a moment ago is given back."""
-    targets = load_targets(claims, since=since, job_id=job_id)
+    targets = load_targets(claims, since=since, window=window, road=road, job_id=job_id)
     found = {target.device_id for target in targets}
     if len(found) < len(claims):
         leases.release([one for one in claims if one.device_id not in found], "The machine was unpaired.")
     return targets
 
 
-def pull_asked(run: Run, client: Collectors) -> None:
-    """Pulls the device of a job, or all devices of its account. PullFailed if none could be pulled."""
+def pull_asked(
+    run: Run, client: Collectors, *, window: tuple[int, int] | None = None, road: Road | None = None
+) -> None:
+    """Pulls the device of a job, or all devices of its account. PullFailed if none could be pulled.
+
+    With `window` (`(from_ms, to_ms)`) what starts in it, whatever is known; with `road` (a file) over that.
+    """
     run.report(phase="Connecting")
     claims = wait_for_leases(run, list_asked(run))
-    targets = ready(claims, since=run.args.get("since"), job_id=str(run.job_id))
+    targets = ready(claims, since=run.args.get("since"), window=window, road=road, job_id=str(run.job_id))
     try:
         done = pull_targets(targets, client, watch=lambda target: tell(run, target, targets))
     except BaseException:

@@ -1,11 +1,11 @@
 """Stored sessions, their pulls and how fresh they are. The front door to everything that this feature can do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Select, and_, delete, or_, select
+from sqlalchemy import Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from collector import wire
@@ -17,28 +17,40 @@ from webapp.features.accounts.models import Account
 from webapp.features.devices import service as devices
 from webapp.features.devices.models import Device
 from webapp.features.sessions import quarantine
-from webapp.features.sessions.freshness import DeviceState, Standing, describe
+from webapp.features.sessions.coverage import read_coverage, read_device_coverage
+from webapp.features.sessions.freshness import Circumstances, DeviceState, Standing, describe
 from webapp.features.sessions.ingest import store_parsed
 from webapp.features.sessions.known_names import Filters, list_filters
-from webapp.features.sessions.models import DayTotal, Pull, PullState, StoredSession
+from webapp.features.sessions.models import CoverageState, DayTotal, Pull, PullState, StoredSession
 from webapp.features.sessions.parsing import Parsed, Unacceptable, make_row
+from webapp.features.sessions.quarantine import list_quarantined
+from webapp.features.sessions.refilling import request_check, request_refill
 from webapp.features.sessions.requests import request_pull, request_pull_all, request_rebuild
+from webapp.features.sessions.retrying import (
+    Outcome,
+    dismiss_quarantined,
+    get_quarantined,
+    retry_all_quarantined,
+    retry_quarantined,
+)
 from webapp.features.sessions.stale_days import mark_stale
 from webapp.lib import clock
 from webapp.lib.local_days import read_zone
 from webapp.lib.paging import Page, read_cursor, write_cursor
 
-STANDING = [getattr(PullState, name) for name in Standing._fields]
+STANDING = [getattr(PullState, name) for name in Standing._fields[:-1]] + [CoverageState.hole_from]
 
 
 @dataclass(frozen=True)
 class DeviceFreshness:
-    """How fresh the stored sessions of one device are."""
+    """How fresh the stored sessions of one device are. `road` is what its last pull took; None before the first."""
 
     device: Device
     state: DeviceState
+    standing: Standing | None
     last_pulled_at: datetime | None
     road: str | None
+    quarantined: int
 
 
 def list_sessions(
@@ -103,12 +115,33 @@ def find_pull(account_id: int, pull_id: int | None) -> Pull | None:
     return db.session.scalar(_pulls_of(account_id).where(Pull.id == pull_id)) if pull_id is not None else None
 
 
+def find_pulls(account_id: int, pull_ids: Collection[int]) -> dict[int, Pull]:
+    """Those of the pulls that are the account's and still kept, by id."""
+    if not pull_ids:
+        return {}
+    return {pull.id: pull for pull in db.session.scalars(_pulls_of(account_id).where(Pull.id.in_(pull_ids)))}
+
+
 def freshness(account_id: int) -> list[DeviceFreshness]:
     """Every device of the account, by name."""
-    wanted = select(*STANDING).join(Device, Device.id == PullState.device_id).where(Device.account_id == account_id)
+    wanted = select(*STANDING).join(Device, Device.id == PullState.device_id)
+    wanted = wanted.outerjoin(CoverageState, CoverageState.device_id == PullState.device_id)
+    wanted = wanted.where(Device.account_id == account_id)
     states = {row.device_id: Standing(*row) for row in db.session.execute(wanted)}
     held = quarantine.count_quarantined(account_id)
-    return [_tell(device, states.get(device.id), held.get(device.id, 0)) for device in devices.list_devices(account_id)]
+    stored = count_stored([device_id for device_id, state in states.items() if state.is_catching_up])
+    return [
+        _tell(device, states.get(device.id), held.get(device.id, 0), stored.get(device.id, 0))
+        for device in devices.list_devices(account_id)
+    ]
+
+
+def count_stored(device_ids: Collection[str]) -> dict[str, int]:
+    """How many sessions of each of the devices are here; nothing is asked of the database for no device."""
+    if not device_ids:
+        return {}
+    counted = select(StoredSession.device_id, func.count()).where(StoredSession.device_id.in_(device_ids))
+    return {row[0]: row[1] for row in db.session.execute(counted.group_by(StoredSession.device_id))}
 
 
 def store_pushed_session(
@@ -137,11 +170,18 @@ def forget_device(session: Session, device: Device) -> None:
     session.execute(delete(DayTotal).where(*mine))
 
 
-def _tell(device: Device, state: Standing | None, quarantined: int) -> DeviceFreshness:
-    interval = current_config().pull_interval_seconds
-    told = describe(device, state, clock.utc_now(), quarantined, interval_seconds=interval)
-    road = "direct" if state is not None and state.last_pulled_at is not None else None
-    return DeviceFreshness(device, told, state.last_pulled_at if state is not None else None, road)
+def _tell(device: Device, state: Standing | None, quarantined: int, stored: int) -> DeviceFreshness:
+    config = current_config()
+    around = Circumstances(
+        quarantined=quarantined,
+        stored=stored,
+        interval_seconds=config.pull_interval_seconds,
+        silent_days=config.silent_days,
+    )
+    told = describe(device, state, clock.utc_now(), around)
+    pulled_at = state.last_pulled_at if state is not None else None
+    road = state.road if state is not None and pulled_at is not None else None
+    return DeviceFreshness(device, told, state, pulled_at, road, quarantined)
 
 
 def _pulls_of(account_id: int) -> Select[Pull]:
@@ -163,17 +203,28 @@ __all__ = [
     "DeviceFreshness",
     "DeviceState",
     "Filters",
+    "Outcome",
     "Page",
+    "dismiss_quarantined",
     "find_pull",
+    "find_pulls",
     "forget_device",
     "freshness",
+    "get_quarantined",
     "get_session",
     "list_filters",
     "list_pulls",
+    "list_quarantined",
     "list_sessions",
+    "read_coverage",
+    "read_device_coverage",
     "read_record",
+    "request_check",
     "request_pull",
     "request_pull_all",
     "request_rebuild",
+    "request_refill",
+    "retry_all_quarantined",
+    "retry_quarantined",
     "store_pushed_session",
 ]

@@ -3,16 +3,24 @@
 import random
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from webapp.extensions import db
 from webapp.features.sessions.models import StaleDay
-from webapp.features.sessions.upserting import insert_into
+from webapp.features.sessions.upserting import Insert, dialect_of, make_insert
 from webapp.lib.local_days import QUARTER_MS, day_of, list_days
 from webapp.lib.spans import Span
+
+OF_ACCOUNT = StaleDay.account_id == bindparam("of_account")
+AMONG = StaleDay.day.in_(bindparam("days", expanding=True))
+MARKS = select(StaleDay.day, StaleDay.stamp).where(OF_ACCOUNT)
+NEWEST = MARKS.order_by(StaleDay.day.desc()).limit(bindparam("most"))
+LOCKED = MARKS.where(AMONG).with_for_update()
+TAKEN = delete(StaleDay.__table__).where(OF_ACCOUNT, AMONG)  # type: ignore[arg-type]
 
 SHORTEST_DAY_MS = 20 * 3_600_000
 """What is shorter touches no day besides those of its ends."""
@@ -38,24 +46,28 @@ def mark_stale(session: Session, account_id: int, days: Iterable[date]) -> None:
     rows = [{"account_id": account_id, "day": day, "stamp": stamp} for day in sorted(days)]
     if not rows:
         return
-    insert = insert_into(session, StaleDay)
-    newer = insert.on_conflict_do_update(index_elements=["account_id", "day"], set_={"stamp": insert.excluded.stamp})
-    session.connection().execute(newer, rows)
+    session.connection().execute(make_mark(dialect_of(session)), rows)
+
+
+@cache
+def make_mark(dialect: str) -> Insert:
+    """The statement of `mark_stale`."""
+    insert = make_insert(dialect, StaleDay)
+    return insert.on_conflict_do_update(index_elements=["account_id", "day"], set_={"stamp": insert.excluded.stamp})
 
 
 def list_stale(account_id: int, limit: int) -> list[tuple[date, int]]:
     """`(day, stamp)` of the newest stale days."""
-    wanted = select(StaleDay.day, StaleDay.stamp).where(StaleDay.account_id == account_id)
-    found = db.session.execute(wanted.order_by(StaleDay.day.desc()).limit(limit))
+    found = db.session.connection().execute(NEWEST, {"of_account": account_id, "most": limit})
     return [(day, stamp) for day, stamp in found]
 
 
 def take_counted(session: Session, account_id: int, counted: dict[date, int]) -> set[date]:
     """Removes the days whose stamp is still the one in `counted`; those are the days that may be written."""
-    wanted = select(StaleDay.day, StaleDay.stamp).where(StaleDay.account_id == account_id)
-    found = session.execute(wanted.where(StaleDay.day.in_(counted)).with_for_update())
+    connection, given = session.connection(), {"of_account": account_id}
+    found = connection.execute(LOCKED, given | {"days": list(counted)})
     unchanged = {day for day, stamp in found if counted[day] == stamp}
-    session.execute(delete(StaleDay).where(StaleDay.account_id == account_id, StaleDay.day.in_(unchanged)))
+    connection.execute(TAKEN, given | {"days": list(unchanged)})
     return unchanged
 
 

@@ -4,7 +4,7 @@ from webapp import queue
 from webapp.adapters.collector_client import make_client
 from webapp.config import current_config
 from webapp.features.jobs.running import running
-from webapp.features.sessions import requests, rounds
+from webapp.features.sessions import importing, refilling, requests, rounds
 from webapp.features.sessions.recounting import list_moved_accounts, mark_all, refresh_account, refresh_stale_days
 from webapp.features.sessions.rounds import list_forgotten_accounts
 
@@ -28,6 +28,19 @@ def pull_all(job_id: str, attempt: int) -> None:
     """A pull of several devices that somebody asked for, perhaps of everything since some time."""
     with running(job_id, attempt) as run:
         rounds.pull_asked(run, make_client(current_config()))
+
+
+def import_file(job_id: str, attempt: int) -> None:
+    """Pulls from an export file, and puts the file where it then belongs."""
+    with running(job_id, attempt) as run:
+        importing.import_file(run, make_client(current_config()))
+    importing.settle_job(job_id)
+
+
+def refill(job_id: str, attempt: int) -> None:
+    """Fills the holes of one device."""
+    with running(job_id, attempt) as run:
+        refilling.refill(run, make_client(current_config()))
 
 
 def rebuild_totals(job_id: str, attempt: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, String, any_, func, literal, select
+from sqlalchemy import ColumnElement, String, any_, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -20,10 +20,20 @@ NAMED = re.compile(r"%\((\w+)\)s")
 COPY_ROWS = 100
 
 
+def dialect_of(session: Session) -> str:
+    """`sqlite` or `postgresql`: statements that run for every page are made once for each and kept."""
+    return session.get_bind().dialect.name
+
+
 def insert_into(session: Session, model: type[M]) -> Insert:
     """An INSERT into the table of `model` that can say what to do on conflict."""
+    return make_insert(dialect_of(session), model)
+
+
+def make_insert(dialect: str, model: type[M]) -> Insert:
+    """The same for a dialect by name."""
     table = model.__table__
-    if session.get_bind().dialect.name == "postgresql":
+    if dialect == "postgresql":
         return postgresql.insert(table)  # type: ignore[return-value, arg-type]
     return sqlite.insert(table)  # type: ignore[arg-type]
 
@@ -73,9 +83,17 @@ def prepare(session: Session, statement: Insert, columns: Sequence[str]) -> Prep
     return Prepared(NAMED.sub("%s", text), tuple(NAMED.findall(text)), statement.table.name)
 
 
-def is_one_of(session: Session, column: InstrumentedAttribute[str], values: Sequence[str]) -> ColumnElement[bool]:
-    """`column IN values` with one parameter for all of them: a list of five hundred costs more to write than to run."""
-    if session.get_bind().dialect.name == "postgresql":
-        return column == any_(literal(list(values), postgresql.ARRAY(String)))
-    listed = func.json_each(literal(json.dumps(list(values)))).table_valued("value")
+def is_one_of(dialect: str, column: InstrumentedAttribute[str], parameter: str) -> ColumnElement[bool]:
+    """`column IN` what `list_values` put into `parameter`: one parameter for all, so that the statement never changes.
+
+    A list of five hundred costs more to write into a statement than to run.
+    """
+    if dialect == "postgresql":
+        return column == any_(bindparam(parameter, type_=postgresql.ARRAY(String)))
+    listed = func.json_each(bindparam(parameter, type_=String)).table_valued("value")
     return column.in_(select(listed.c.value))
+
+
+def list_values(dialect: str, values: Sequence[str]) -> Sequence[str]:
+    """The value of a parameter of `is_one_of`."""
+    return values if dialect == "postgresql" else json.dumps(values)
