@@ -24,7 +24,7 @@ run: $(VENV)/.ready ## runs hub, worker and this machine's collector until Ctrl-
 test: $(VENV)/.ready-dev ## runs every test on SQLite, then what touches the database on PostgreSQL
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not e2e and not faults"
 	$(BIN)/python -m pytest -m "e2e or faults"
-	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(ON_BOTH_DATABASES)
+	TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 2 --dist loadfile $(ON_BOTH_DATABASES)
 
 check: $(VENV)/.ready-dev ## lint, format, types
 	$(BIN)/ruff check .

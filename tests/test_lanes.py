@@ -111,16 +111,19 @@ def poller(config: Config, account_id: int) -> tuple[str, Ask]:
     return claim.device_id, lambda: requests.get(address, headers=headers, timeout=9)
 
 
-def occupy(config: Config, gate: Gate, *, waiting: int = 0) -> None:
-    """Requests that keep every thread, and some that wait for one."""
+def occupy(config: Config, gate: Gate) -> None:
+    """Requests that keep every thread."""
     threads = serving.limits(config)["threads"]
-    for number in range(threads + waiting):
-        if number == threads:
-            assert all(gate.came.acquire(timeout=10) for _ in range(threads))
-        asking = socket.create_connection((config.host, config.port))
-        asking.sendall(b"GET /stuck HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        asking.detach()  # stays open
-    time.sleep(0.5)
+    for _ in range(threads):
+        get_stuck(config)
+    assert all(gate.came.acquire(timeout=10) for _ in range(threads))
+
+
+def get_stuck(config: Config) -> None:
+    """A request that nobody waits for."""
+    asking = socket.create_connection((config.host, config.port))
+    asking.sendall(b"GET /stuck HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    asking.detach()  # stays open
 
 
 def test_a_poll_is_answered_while_every_thread_is_busy(app: Flask, config: Config, gate: Gate) -> None:
@@ -176,10 +179,12 @@ def test_both_lanes_say_the_same(app: Flask, config: Config) -> None:
 def test_what_is_too_much_is_turned_away(
     app: Flask, config: Config, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "MOST_WAITING", 2)
-
     def use() -> None:
-        occupy(config, gate, waiting=2)
+        occupy(config, gate)
+        monkeypatch.setattr(lanes, "MOST_WAITING", 2)
+        for _ in range(2):
+            get_stuck(config)
+        time.sleep(0.5)
         answer = requests.get(f"{config.base_url}/healthz", timeout=9)
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0

@@ -96,6 +96,19 @@ def test_poll_and_heartbeat_are_signs_of_life(owner: Account) -> None:
         assert devices.get_device(owner.id, link.device_id).last_seen_at is not None
 
 
+@pytest.mark.parametrize(
+    ("address", "host"), [("192.168.7.20", "192.168.7.20"), ("8.8.8.8", "127.0.0.1"), ("", "127.0.0.1")]
+)
+def test_machine_that_moved_is_looked_for_where_it_reports_from(owner: Account, address: str, host: str) -> None:
+    device = add_device(owner.id, port=8003)
+    devices.record_heartbeat(device.id, wire.Heartbeat(status={}), address)
+    devices.flush_seen()
+    db.session.expire_all()
+    moved = devices.get_device(owner.id, device.id)
+    assert moved.host == host
+    assert f"http://{host}:8003" in devices.list_candidates(moved)
+
+
 def test_heartbeat_is_kept(owner: Account) -> None:
     device = add_device(owner.id)
     told = wire.Heartbeat(

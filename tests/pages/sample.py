@@ -28,6 +28,8 @@ PROBLEMS = {
     "build-box": ("identity", IMPOSTOR, timedelta(minutes=47)),
 }
 
+PROCESSES = {"hub:4711": "worker", "hub:4712": "scheduler"}
+
 
 def fill(account_id: int) -> None:
     """All of it, in one transaction; the totals are counted afterwards."""
@@ -221,6 +223,6 @@ def add_sighting(session: Session, now: datetime) -> None:
 
 
 def add_processes(session: Session, now: datetime) -> None:
-    """A worker and a scheduler that stay alive as long as anybody looks."""
-    for name, role in (("hub:4711", "worker"), ("hub:4712", "scheduler")):
-        session.add(ProcessBeat(name=name, role=role, started_at=now, seen_at=now + timedelta(days=1)))
+    """A worker and a scheduler."""
+    for name, role in PROCESSES.items():
+        session.add(ProcessBeat(name=name, role=role, started_at=now, seen_at=now))

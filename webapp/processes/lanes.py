@@ -24,7 +24,10 @@ MOST_WAITING = 256
 """Requests that wait for a thread; more are turned away."""
 LONGEST_PARKED_SECONDS = 5.0
 RETRY_SECONDS = 5
-BUSY = b'{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The hub is busy. Try again soon."}'
+BUSY = (
+    b'{"type":"about:blank","title":"Service Unavailable","status":503,"code":"busy",'
+    b'"detail":"The hub is busy. Try again soon."}'
+)
 
 
 class ReadyTask(Task):

@@ -4,7 +4,7 @@ import uuid
 from typing import Annotated
 
 import msgspec
-from flask import Blueprint, g
+from flask import Blueprint, g, request
 from msgspec import Meta
 
 from collector import wire
@@ -72,7 +72,7 @@ def record_answer(call_id: uuid.UUID, body: bytes) -> Accepted:
     summary="How the collector is, and how far it is with the settings.",
 )
 def record_heartbeat(body: wire.Heartbeat) -> None:
-    devices.record_heartbeat(g.device.id, body)
+    devices.record_heartbeat(g.device.id, body, request.remote_addr or "")
 
 
 @endpoint(

@@ -1,6 +1,7 @@
 """What a paired collector asks and tells over the connection that it opens: its poll and its heartbeat."""
 
 from collector import wire
+from webapp.adapters.collector_addresses import peer_host
 from webapp.errors import Invalid
 from webapp.features.devices import relay, seen
 from webapp.features.devices.models import Link
@@ -28,8 +29,11 @@ def read_poll(link: Link, version: int | None, epoch: str | None) -> wire.PollAn
     return answer
 
 
-def record_heartbeat(device_id: str, heartbeat: wire.Heartbeat) -> None:
-    """Keeps the collector's last report of itself; among many, a moment later (see `seen`)."""
+def record_heartbeat(device_id: str, heartbeat: wire.Heartbeat, address: str = "") -> None:
+    """Keeps the collector's last report of itself; among many, a moment later (see `seen`).
+
+    It came from `address`: a machine that has moved to another network is looked for there the next time.
+    """
     if heartbeat.apply_state not in APPLY_STATES:
         raise Invalid(f"applyState: one of {', '.join(APPLY_STATES)}.", field="applyState")
     now = clock.utc_now()
@@ -41,5 +45,6 @@ def record_heartbeat(device_id: str, heartbeat: wire.Heartbeat) -> None:
         "apply_state": heartbeat.apply_state,
         "apply_error": heartbeat.apply_error,
         "told_version": printable(version, 32) if isinstance(version, str) and version else None,
+        "told_host": peer_host(address),
     }
     seen.note_report(device_id, now, report)

@@ -187,8 +187,9 @@ def _keep_reports(session: Session, reports: Mapping[str, Report]) -> None:
     if not reports:
         return
     table: Any = Device.__table__
-    columns = [name for name in next(iter(reports.values())) if name != "told_version"]
+    columns = [name for name in next(iter(reports.values())) if not name.startswith("told_")]
     values: dict[str, Any] = {name: bindparam(name, type_=table.c[name].type) for name in columns}
-    values["version"] = func.coalesce(bindparam("told_version", type_=table.c.version.type), table.c.version)
+    for name in ("version", "host"):
+        values[name] = func.coalesce(bindparam(f"told_{name}", type_=table.c[name].type), table.c[name])
     rows = [{"device": device_id, **report} for device_id, report in sorted(reports.items())]
     session.connection().execute(update(table).where(table.c.id == bindparam("device")).values(values), rows)
