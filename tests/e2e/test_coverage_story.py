@@ -56,8 +56,9 @@ def api(hub: Muster) -> Api:
 def test_three_days_are_told_apart(hub: Muster, api: Api) -> None:
     with HalfCollector() as collector, browser.tab() as page:
         pair(api, collector)
-        wait_until(lambda: day_of(api, collector, CUT)["status"] == "hole")
+        wait_until(lambda: "The pull broke off" in (day_of(api, collector, CUT)["reason"] or ""))
         cut = day_of(api, collector, CUT)
+        assert cut["status"] == "hole"
         assert (cut["held"], cut["sessions"]) == (2, 6)
         assert cut["reason"].startswith("4 sessions are still on the machine. The pull broke off: ")
         assert cut["next_try_at"] is not None
