@@ -139,7 +139,7 @@ def test_candidates_begin_with_the_proven_endpoint(app, owner: Account) -> None:
     assert endpoints.list_candidates(device) == [claimed, local, URL, OTHER]
     devices.record_endpoint(device.id, OTHER, clock.utc_now())
     assert endpoints.list_candidates(devices.get_device(owner.id, device.id)) == [OTHER, claimed, local, URL]
-    devices.forget_endpoint(device.id)
+    devices.write_endpoints({device.id: {"endpoint_url": None, "endpoint_proven_at": None}})
     assert endpoints.list_candidates(devices.get_device(owner.id, device.id))[0] == claimed
 
 

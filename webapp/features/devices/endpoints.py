@@ -61,11 +61,6 @@ def write_endpoints(found: Mapping[str, Mapping[str, Any]]) -> None:
             session.connection().execute(update(DEVICES).where(DEVICES.c.id == device_id).values(**values))
 
 
-def forget_endpoint(device_id: str) -> None:
-    """The device was not where it used to be: the next pull looks everywhere again."""
-    _change(device_id, {"endpoint_url": None, "endpoint_proven_at": None})
-
-
 def mark_identity(device_id: str, is_doubtful: bool) -> None:
     """Whether something answers with the device's id but cannot prove its key."""
     _change(device_id, {"is_identity_doubtful": is_doubtful})

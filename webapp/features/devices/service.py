@@ -15,7 +15,6 @@ from webapp.features.devices.codes import CodeStatus, create_code, find_code
 from webapp.features.devices.discovery import list_sightings, record_sightings, request_discovery
 from webapp.features.devices.endpoints import (
     describe_proof,
-    forget_endpoint,
     list_candidates,
     mark_identity,
     record_endpoint,
@@ -143,7 +142,6 @@ __all__ = [
     "find_link",
     "find_secrets",
     "flush_seen",
-    "forget_endpoint",
     "get_device",
     "list_candidates",
     "list_devices",
